@@ -1,0 +1,45 @@
+# make study   set everything up and run the main job
+# make test    set everything up and run the tests
+# make check   format, lint, types, import direction
+# make slow    the long tests;  make bench  timings as ratios;  make figures  redraw figures from stored rows
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: study test check slow bench figures format clean
+
+study: $(READY)
+	$(BIN)/python -m studies.dimension_scaling $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+slow: $(READY)
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+bench: $(READY)
+	$(BIN)/python -m pytest -p no:xdist tests/bench --benchmark-only $(ARGS)
+
+figures: $(READY)
+	$(BIN)/python -m figures
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The environment, made once; pyright fetches its own program here so that later runs need no network.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/pyright --version > /dev/null
+	touch $(READY)
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

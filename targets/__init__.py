@@ -1,0 +1,32 @@
+"""Laws on R^d whose denoiser, score, entropy and mmse curve are known in closed form or to a stated error."""
+
+from targets.arguments import ArgumentError, NotAvailableError
+from targets.base import Target
+from targets.channel import Level, process
+from targets.compose import Embedded, Product, Rotated
+from targets.discrete import Discrete, from_samples, point_mass
+from targets.estimate import Estimate
+from targets.gaussian import Gaussian
+from targets.mixture import GaussianMixture
+from targets.real import from_sklearn
+from targets.zoo import get, names
+
+__all__ = [
+    "ArgumentError",
+    "Discrete",
+    "Embedded",
+    "Estimate",
+    "Gaussian",
+    "GaussianMixture",
+    "Level",
+    "NotAvailableError",
+    "Product",
+    "Rotated",
+    "Target",
+    "from_samples",
+    "from_sklearn",
+    "get",
+    "names",
+    "point_mass",
+    "process",
+]

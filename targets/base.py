@@ -1,0 +1,205 @@
+"""A target: a law on R^d whose denoiser, score and information are known.
+
+For x = αX + σZ (a `Level`) the posterior mean m(x) = E[X given x] is the only thing a law has to know; the
+score follows from it once and for all by Tweedie's formula, and the information of the channel from the
+posterior covariance:
+
+    ∇ log p(x)  =  (α m(x) − x) / σ²                          (Robbins 1956; Efron 2011, eq. 1.4)
+    mmse(γ)     =  E tr Cov[X given x]                        total over coordinates
+    −mmse′(γ)   =  E ‖Cov[X given x]‖_F²                      (Guo, Wu, Shamai & Verdú 2011, prop. 9)
+    I(γ)        =  ½ ∫_0^γ mmse                               nats (Guo, Shamai & Verdú 2005, thm 1)
+
+The public methods below check their input, flatten leading batch dimensions and are final; a law supplies
+the underscored ones on arrays of shape (n, dim).
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from targets.arguments import integer, refuse
+from targets.channel import Level
+from targets.components import Components
+from targets.estimate import Estimate
+from targets.sampled import POINTS
+
+if TYPE_CHECKING:
+    from targets.curve import Curve
+
+
+class Target(ABC):
+    """A law on R^dim.  Float64 torch in and out unless moved by `to`."""
+
+    dim: int
+    points: int = POINTS
+    """Points in each replicate where the mmse curve has to be sampled; `refined` sets another number."""
+
+    # ---- what a law supplies -------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def mean(self) -> Float[Tensor, " dim"]:
+        """E X."""
+
+    @property
+    @abstractmethod
+    def total_variance(self) -> float:
+        """tr Cov X = mmse(0)."""
+
+    @property
+    @abstractmethod
+    def rank(self) -> int:
+        """Number of directions in which the law varies."""
+
+    @abstractmethod
+    def entropy(self, order: float = 1.0) -> Estimate:
+        """Rényi entropy of a discrete law (order 1: Shannon), nats; a continuous law raises."""
+
+    @abstractmethod
+    def fourier(self, frequency: Float[Tensor, "f dim"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f dim"]]:
+        """(E e^{iω·X}, E X e^{iω·X}) for each row ω of `frequency`."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One line: the family and its parameters."""
+
+    @abstractmethod
+    def _sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n dim"]: ...
+
+    @abstractmethod
+    def _log_prob(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, " n"]: ...
+
+    @abstractmethod
+    def _denoiser(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, "n dim"]: ...
+
+    @abstractmethod
+    def _posterior_trace(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, " n"]: ...
+
+    @abstractmethod
+    def _posterior_product(
+        self, y: Float[Tensor, "n dim"], probe: Float[Tensor, "n dim"], at: Level
+    ) -> Float[Tensor, "n dim"]: ...
+
+    @abstractmethod
+    def _curve(self) -> Curve: ...
+
+    # ---- what follows --------------------------------------------------------------------------------
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n dim"]:
+        """`n` independent draws of X."""
+        n = integer("n", n, 1)
+        if not isinstance(generator, torch.Generator):
+            refuse("generator", generator, "a torch.Generator")
+        if generator.device.type != self.mean.device.type:
+            refuse("generator.device", generator.device.type, f"the target's device, {self.mean.device.type}")
+        return self._sample(n, generator)
+
+    def log_prob(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b"]:
+        """log density of αX + σZ at y, nats."""
+        return self._log_prob(self._flat("y", y), at).reshape(y.shape[:-1])
+
+    def denoiser(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
+        """m(y) = E[X given αX + σZ = y]."""
+        return self._denoiser(self._flat("y", y), at).reshape(y.shape)
+
+    def score(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
+        """∇ log p(y) = (α m(y) − y)/σ² (Tweedie)."""
+        return (at.alpha * self.denoiser(y, at) - y) / at.sigma**2
+
+    def posterior_trace(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b"]:
+        """tr Cov[X given y], total over coordinates."""
+        return self._posterior_trace(self._flat("y", y), at).reshape(y.shape[:-1])
+
+    def posterior_covariance_product(
+        self, y: Float[Tensor, "*b dim"], probe: Float[Tensor, "*b dim"], at: Level
+    ) -> Float[Tensor, "*b dim"]:
+        """Cov[X given y]·probe; its mean square over isotropic probes is ‖Cov[X given y]‖_F²."""
+        if probe.shape != y.shape:
+            refuse("probe.shape", tuple(probe.shape), f"the shape of y, {tuple(y.shape)}")
+        return self._posterior_product(self._flat("y", y), self._flat("probe", probe), at).reshape(y.shape)
+
+    @property
+    def second_moment(self) -> float:
+        """E‖X‖² = tr Cov X + ‖E X‖²."""
+        return self.total_variance + float(self.mean.square().sum())
+
+    @cached_property
+    def curve(self) -> Curve:
+        """The mmse curve of this law, computed once."""
+        return self._curve()
+
+    def mmse(self, snr: float | np.ndarray) -> Estimate:
+        """mmse(γ) = E‖X − m‖², total over coordinates, for γ ≥ 0 (scalar or array)."""
+        return self.curve.mmse(snr)
+
+    def mmse_slope(self, snr: float | np.ndarray) -> Estimate:
+        """−mmse′(γ) = E‖Cov[X given x]‖_F², for γ ≥ 0 (scalar or array)."""
+        return self.curve.slope(snr)
+
+    def mutual_information(self, snr: float | np.ndarray) -> Estimate:
+        """I(X; x) at snr γ ≥ 0 (scalar or array), nats."""
+        return self.curve.mutual_information(snr)
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The same law with its tensors on another device or in another dtype (float32 where speed is wanted)."""
+        return self._rebuilt(lambda item: item.to(device, dtype), device, dtype)
+
+    def refined(self, points: int) -> Self:
+        """The same law whose sampled curve takes `points` points (a power of two) in each replicate.
+
+        The standard error falls a little faster than points^{-1/2}; deterministic curves do not change.
+        """
+        finer = self._rebuilt(lambda item: item.refined(points))
+        finer.points = integer("points", points, 2)
+        vars(finer).pop("curve", None)
+        return finer
+
+    def _rebuilt(
+        self, change: Callable[[Target], Target], device: Any = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        new = copy.copy(self)
+        for key, item in vars(self).items():
+            setattr(new, key, item if key == "curve" else _rebuilt(item, change, device, dtype))
+        return new
+
+    def _flat(self, name: str, y: Tensor) -> Tensor:
+        if not isinstance(y, Tensor):
+            refuse(name, y, "a torch tensor")
+        mean = self.mean
+        if y.ndim < 1 or y.shape[-1] != self.dim:
+            refuse(f"{name}.shape", tuple(y.shape), f"a last dimension of {self.dim}")
+        if y.dtype != mean.dtype:
+            refuse(f"{name}.dtype", y.dtype, f"the target's dtype, {mean.dtype}; move it with target.to(dtype=...)")
+        if y.device != mean.device:
+            refuse(
+                f"{name}.device", y.device, f"the target's device, {mean.device}; move it with target.to(device=...)"
+            )
+        return y.reshape(-1, self.dim)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()})"
+
+
+def _rebuilt(item: Any, change: Callable[[Target], Target], device: Any, dtype: torch.dtype | None) -> Any:
+    """`item` with `change` applied to every target inside it and every tensor moved."""
+    if isinstance(item, Target):
+        return change(item)
+    if isinstance(item, Components):
+        new = copy.copy(item)
+        for key, part in vars(item).items():
+            setattr(new, key, _rebuilt(part, change, device, dtype))
+        return new
+    if isinstance(item, Tensor):
+        return item.to(device=device, dtype=dtype if item.is_floating_point() else None)
+    if isinstance(item, (list, tuple)):
+        return type(item)(_rebuilt(part, change, device, dtype) for part in item)
+    return item

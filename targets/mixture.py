@@ -1,0 +1,119 @@
+"""Gaussian mixtures: isotropic, diagonal, full or shared covariances."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from targets.arguments import NotAvailableError, array, covariances, refuse, variances, weights
+from targets.components import Shared
+from targets.entropies import renyi
+from targets.estimate import Estimate
+from targets.laws import ComponentLaw
+from targets.separate import Separate
+
+
+class GaussianMixture(ComponentLaw):
+    """Σ_i w_i N(μ_i, C_i) with a full covariance for each component; simpler structures have constructors below.
+
+    weights: (m,), summing to one.  means: (m, d).  covariances: (m, d, d).
+    Covariances are covariances and variances are variances, never standard deviations; any may be singular.
+    Raises `ArgumentError` for wrong shapes, weights, or covariances that are not positive semi-definite.
+    """
+
+    def __init__(self, weights: Any, means: Any, covariances: Any) -> None:
+        w, mu = _centres(weights, means)
+        self._set(w, mu, _check_covariances(covariances, (*mu.shape, mu.shape[1])), "full")
+
+    @classmethod
+    def isotropic(cls, weights: Any, means: Any, variances: Any) -> Self:
+        """C_i = v_i·1: one float for all components, or (m,)."""
+        w, mu = _centres(weights, means)
+        if np.ndim(variances) == 0:
+            shared = _check_variances([variances], (1,)).expand(mu.shape[1]).clone()
+            return cls._make(w, mu, shared, "isotropic, shared")
+        return cls._make(w, mu, _check_variances(variances, (len(w),)), "isotropic")
+
+    @classmethod
+    def diagonal(cls, weights: Any, means: Any, variances: Any) -> Self:
+        """C_i = diag(v_i): (m, d)."""
+        w, mu = _centres(weights, means)
+        return cls._make(w, mu, _check_variances(variances, tuple(mu.shape)), "diagonal")
+
+    @classmethod
+    def shared(cls, weights: Any, means: Any, covariance: Any) -> Self:
+        """One covariance (d, d) for all components."""
+        w, mu = _centres(weights, means)
+        matrix = _check_covariances(covariance, (mu.shape[1], mu.shape[1]), "covariance")
+        law = cls._make(w, mu, matrix.diag().clone(), "shared")
+        if not bool((matrix == torch.diag(matrix.diag())).all()):
+            spread, rotation = torch.linalg.eigh(matrix)
+            law.components = Shared(w, mu, spread.clamp_min(0.0), rotation)
+        return law
+
+    @classmethod
+    def _make(cls, w: Tensor, mu: Tensor, spread: Tensor, structure: str) -> Self:
+        law = cls.__new__(cls)
+        law._set(w, mu, spread, structure)
+        return law
+
+    def _set(self, w: Tensor, mu: Tensor, spread: Tensor, structure: str) -> None:
+        self.dim, self.structure = mu.shape[1], structure
+        one_for_all = structure in ("isotropic, shared", "shared")
+        self.components = Shared(w, mu, spread) if one_for_all else Separate(w, mu, spread)
+
+    @property
+    def rank(self) -> int:
+        covariance = self.components.covariance()
+        return int(torch.linalg.matrix_rank(covariance, hermitian=True))
+
+    def entropy(self, order: float = 1.0) -> Estimate:
+        """A mixture of Gaussians is continuous: refused, naming the entropies it has."""
+        raise NotAvailableError(
+            f"entropy(order={order}) of a Gaussian mixture: the law is continuous; use differential_entropy(), "
+            "or latent_entropy() for the entropy of the component"
+        )
+
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """Rényi entropy of the component index, nats: H(weights)."""
+        return renyi(self.components.weights, order)
+
+    def differential_entropy(self) -> Estimate:
+        """h(X) = −E log p(X), nats, from the information curve.
+
+        h(X) = I(γ) + (d/2) log(2πe/γ) − (γ/2)(d/γ − mmse(γ)) + O(γ⁻²) as γ → ∞, the third term being the Fisher
+        information of X over 2γ (de Bruijn).  Raises where a component is singular (h = −∞).
+        """
+        components = self.components
+        smallest = float(components.spread.min() if isinstance(components, Shared) else components.variances.min())
+        if smallest <= 0:
+            raise NotAvailableError("differential_entropy() of a mixture with a singular component: it is -infinity")
+        snr = np.array([1e7 / smallest])
+        curve = self.curve
+        fisher = snr * (self.dim - snr * curve.mmse_rows(snr))
+        log_term = 0.5 * self.dim * np.log(2.0 * math.pi * math.e / snr)
+        rows = (curve.information_rows(snr) + log_term - 0.5 * fisher / snr)[:, 0]
+        scale = abs(curve.information_rows(snr)[0, 0]) + abs(log_term[0])
+        return Estimate.jackknife(rows, curve.bias * scale, curve.method)
+
+    def describe(self) -> str:
+        return f"components={len(self.components.weights)}, dim={self.dim}, {self.structure}"
+
+
+def _centres(w: Any, mu: Any) -> tuple[Tensor, Tensor]:
+    probabilities = weights("weights", w, None)
+    return probabilities, array("means", mu, (len(probabilities), None))
+
+
+def _check_variances(value: Any, shape: tuple[int, ...]) -> Tensor:
+    return variances("variances", value, shape)
+
+
+def _check_covariances(value: Any, shape: tuple[int, ...], name: str = "covariances") -> Tensor:
+    if np.ndim(value) != len(shape):
+        refuse(f"{name}.ndim", np.ndim(value), f"{len(shape)} dimensions, shape {shape}")
+    return covariances(name, value, shape)

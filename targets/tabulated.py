@@ -1,0 +1,217 @@
+"""A curve known at points: log D interpolated by Chebyshev polynomials on panels of u = log γ.
+
+Interpolating the logarithm keeps D positive, so the mmse that is integrated from it is strictly decreasing,
+and keeps relative accuracy where D is exponentially small.  Head and tail are analytic:
+
+    γ < γ_lo:   D = D(0) + (D(γ_lo) − D(0)) γ/γ_lo,  with D(0) = ‖Cov X‖_F² known exactly
+    γ > γ_hi:   discrete law     log D falls linearly in γ (nearest atoms: rate gap²/8)
+                continuous law   D falls like γ⁻²
+
+Where the points are exact, a panel is halved until its last coefficients are below `tolerance`; where they are
+random (replicates that share their random numbers across γ, so that each is a smooth curve) the panels are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+
+from targets.arguments import NotAvailableError
+from targets.curve import NODES, Curve, gauss_legendre
+
+Points = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+"""γ of shape (n,) -> (mmse, −mmse′), each of shape (rows, n); None: differentiate the interpolant of log mmse."""
+
+DEGREE = 16
+MAX_PANELS = 4096
+
+
+class TabulatedCurve(Curve):
+    """A curve from values of (mmse, −mmse′) on panels of log γ in [log γ_lo, log γ_hi]."""
+
+    def __init__(
+        self,
+        points: Points,
+        low: float,
+        high: float,
+        *,
+        head: float,
+        discrete: bool,
+        method: str,
+        degree: int = DEGREE,
+        panel: float = 2.0,
+        tolerance: float | None = 1e-12,
+    ) -> None:
+        self.method, self.head, self.discrete, self.degree = method, head, discrete, degree
+        self._x = np.cos(np.pi * np.arange(degree, -1, -1) / degree)
+        self._to_coefficients = _chebyshev_transform(self._x)
+        count = max(1, int(np.ceil((np.log(high) - np.log(low)) / panel)))
+        pending = np.linspace(np.log(low), np.log(high), count + 1)
+        self._edges, self._log_slope, self._mmse_high = self._fill(points, pending, tolerance)
+        ends = self._edges[[0, -1]]
+        self._ends = tuple(np.exp(ends))
+        self._slope_ends = tuple(np.exp(self._interpolate(self._log_slope, ends)).T)
+        self._log_mmse, self._log_information = self._integrate()
+        self.bias = self._interpolation_error()
+
+    def _fill(self, points: Points, pending: np.ndarray, tolerance: float | None) -> tuple[np.ndarray, ...]:
+        """Panels whose interpolant is converged, sorted: (edges, coefficients, mmse at the top edge)."""
+        low, high = pending[:-1], pending[1:]
+        done: list[tuple[np.ndarray, np.ndarray]] = []
+        top, mmse_high = pending[-1], None
+        total = 0
+        while len(low):
+            total += len(low)
+            if total > MAX_PANELS:
+                raise NotAvailableError(
+                    f"the mmse curve needs more than {MAX_PANELS} panels: the law's scales are too many; "
+                    "split the law into independent factors (Product) or coarsen its support"
+                )
+            u = 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * self._x
+            mmse, slope = points(np.exp(u.ravel()))
+            if slope is None:
+                slope = self._differentiate(mmse, u)
+            if not ((slope > 0) & np.isfinite(slope)).all():
+                raise NotAvailableError(
+                    "−mmse′ underflowed within the curve's range: the atoms' scales are too far apart"
+                )
+            logs = np.log(slope).reshape(len(slope), *u.shape)
+            coefficients = logs @ self._to_coefficients.T
+            if high[-1] == top and mmse_high is None:
+                mmse_high = mmse[:, -1]
+            if tolerance is None:
+                keep = np.ones(len(low), dtype=bool)
+            else:
+                tail = np.abs(coefficients[..., -3:]).max((0, 2))
+                keep = (tail < tolerance * np.maximum(1.0, np.abs(logs).max((0, 2)))) | (high - low < 0.02)
+            done += [(low[i : i + 1], coefficients[:, i]) for i in np.flatnonzero(keep)]
+            middle = 0.5 * (low + high)[~keep]
+            low, high = np.concatenate([low[~keep], middle]), np.concatenate([middle, high[~keep]])
+            order = np.argsort(low)
+            low, high = low[order], high[order]
+        starts = np.concatenate([start for start, _ in done])
+        order = np.argsort(starts)
+        assert mmse_high is not None
+        return np.append(starts[order], top), np.stack([done[i][1] for i in order], axis=1), mmse_high
+
+    def _differentiate(self, mmse: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """−d mmse/dγ at the nodes u (panels, nodes), from the interpolant of log mmse on each panel."""
+        values = mmse.reshape(len(mmse), *u.shape)
+        coefficients = np.moveaxis(np.log(values) @ self._to_coefficients.T, 2, 0)
+        derivative = np.polynomial.chebyshev.chebval(self._x, np.polynomial.chebyshev.chebder(coefficients))
+        half = 0.5 * (u[:, -1:] - u[:, :1])
+        return (-derivative / half * values / np.exp(u)).reshape(mmse.shape)
+
+    def _interpolation_error(self) -> float:
+        """Size of the last coefficients of log D, averaged over panels by their share of the information."""
+        tail = np.abs(self._log_slope[0, :, -2:]).max(1)
+        share = np.diff(self.information_rows(np.exp(self._edges))[0])
+        return float(max(1e-13, (tail * share).sum() / share.sum()))
+
+    @property
+    def edges(self) -> np.ndarray:
+        return self._edges
+
+    def _interpolate(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Clenshaw's recurrence on the panel that holds each u: (rows, n)."""
+        panel = np.clip(np.searchsorted(self._edges, u, side="right") - 1, 0, len(self._edges) - 2)
+        low, high = self._edges[panel], self._edges[panel + 1]
+        x = (2.0 * u - low - high) / (high - low)
+        ordered = np.ascontiguousarray(np.moveaxis(coefficients, 2, 0))
+        ahead = behind = np.zeros((ordered.shape[1], len(u)))
+        for row in ordered[:0:-1]:
+            ahead, behind = row[:, panel] + 2.0 * x * ahead - behind, ahead
+        return ordered[0][:, panel] + x * ahead - behind
+
+    def _integrate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients of log mmse and log 2I on every panel, from integrals of D to and from its nodes."""
+        low, high = self._edges[:-1], self._edges[1:]
+        u = 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * self._x
+        to_top = self._slope_moment(u, np.broadcast_to(high[:, None], u.shape), 1)
+        from_bottom = self._slope_moment(np.broadcast_to(low[:, None], u.shape), u, 2)
+        bottom = self._ends[0]
+        head = bottom**2 * (self.head / 6.0 + self._slope_ends[0][:, None] / 3.0)
+        above = np.cumsum(np.concatenate([self._mmse_high[:, None], to_top[:, :0:-1, 0]], 1), 1)[:, ::-1]
+        below = np.cumsum(np.concatenate([head, from_bottom[:, :-1, -1]], 1), 1)
+        mmse = above[:, :, None] + to_top
+        information = np.exp(u) * mmse + below[:, :, None] + from_bottom
+        return np.log(mmse) @ self._to_coefficients.T, np.log(information) @ self._to_coefficients.T
+
+    def _slope_moment(self, low: np.ndarray, high: np.ndarray, power: int) -> np.ndarray:
+        """∫ γ^{power−1} D dγ between e^low and e^high within a panel: (rows, *low.shape)."""
+        u, w = gauss_legendre(low, high, NODES)
+        slope = np.exp(self._interpolate(self._log_slope, np.clip(u, self._edges[0], self._edges[-1]).ravel()))
+        return (slope.reshape(-1, *u.shape) * np.exp(power * u) * w).sum(-1)
+
+    def slope_rows(self, snr: np.ndarray) -> np.ndarray:
+        low, high = self._ends
+        at_low, at_high = self._slope_ends
+        out = np.exp(self._interpolate(self._log_slope, np.log(np.clip(snr, low, high))))
+        below, above = snr < low, snr > high
+        if below.any():
+            out[:, below] = self.head + (at_low[:, None] - self.head) * (snr[below] / low)
+        if above.any():
+            out[:, above] = at_high[:, None] * self._tail(snr[above], 0)
+        return out
+
+    def _tail(self, snr: np.ndarray, integral: int) -> np.ndarray:
+        """The tail's shape at γ > γ_hi, or its integral from γ to ∞; (rows or 1, n), one at γ_hi."""
+        high = self._ends[1]
+        if not self.discrete:
+            return (high / snr) ** 2 if integral == 0 else high**2 / snr
+        rate = self._tail_rate
+        return np.exp(-rate * (snr - high))[None] / rate**integral
+
+    @cached_property
+    def _tail_rate(self) -> float:
+        """−Δ log D/Δγ over the last panel (of the value itself: a replicate alone is too noisy to extrapolate)."""
+        first, last = self._edges[-2:]
+        ends = np.array([first, last])
+        logs = self._interpolate(self._log_slope[:1], ends)[0]
+        return float(max(logs[0] - logs[1], 1e-3) / np.diff(np.exp(ends))[0])
+
+    def mmse_rows(self, snr: np.ndarray) -> np.ndarray:
+        low, high = self._ends
+        out = np.exp(self._interpolate(self._log_mmse, np.log(np.clip(snr, low, high))))
+        below, above = snr < low, snr > high
+        if below.any():
+            g = snr[below]
+            out[:, below] += (low - g) * (
+                self.head + (self._slope_ends[0][:, None] - self.head) * (0.5 + 0.5 * g / low)
+            )
+        if above.any():
+            tail = self._tail(snr[above], 1) / self._tail(np.array([high]), 1)
+            out[:, above] = self._mmse_high[:, None] * tail
+        return out
+
+    def information_rows(self, snr: np.ndarray) -> np.ndarray:
+        low, high = self._ends
+        out = 0.5 * np.exp(self._interpolate(self._log_information, np.log(np.clip(snr, low, high))))
+        below, above = snr < low, snr > high
+        if below.any():
+            g = snr[below]
+            rise = (self._slope_ends[0][:, None] - self.head) / low
+            out[:, below] = 0.5 * (g * self.mmse_rows(g) + g**2 * (self.head / 2.0 + rise * g / 3.0))
+        if above.any():
+            out[:, above] += 0.5 * self._mmse_high[:, None] * self._tail_information(snr[above])
+        return out
+
+    def _tail_information(self, snr: np.ndarray) -> np.ndarray:
+        """∫_{γ_hi}^γ of the tail's mmse, whose value at γ_hi is one."""
+        high = self._ends[1]
+        if not self.discrete:
+            return high * np.log(snr / high)[None]
+        rate = self._tail_rate
+        return -np.expm1(-rate * (snr - high)) / rate
+
+
+def _chebyshev_transform(x: np.ndarray) -> np.ndarray:
+    """Matrix from values at the Chebyshev–Lobatto points to Chebyshev coefficients."""
+    degree = len(x) - 1
+    angles = np.pi * np.arange(degree, -1, -1) / degree
+    matrix = 2.0 / degree * np.cos(np.outer(np.arange(degree + 1), angles))
+    matrix[:, [0, -1]] *= 0.5
+    matrix[[0, -1]] *= 0.5
+    return matrix

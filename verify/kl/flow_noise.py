@@ -1,0 +1,135 @@
+"""Chain KL against the exact probability flow followed by the sampler's own noise.
+
+A step N(a x + b m̂(x), s²) from level k to k + 1 leaves room for the flow to reach the level (α_{k+1}, τ),
+τ² = σ_{k+1}² − s², before the noise s leads back.  With T the exact flow map between the two, the KL of the step is
+
+    E‖T(x) − a x − b m(x)‖² / (2s²),     x ~ p_k                          (Jain & Zhang 2508.16306, Lemma A.1)
+
+and T is known exactly for Gaussians (x − αμ scales with the standard deviation along each axis) and on the line (the
+quantile map F_half⁻¹ ∘ F_k).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import log_ndtr
+
+from targets import Estimate, Gaussian, Level, NotAvailableError, Target
+from targets.laws import ComponentLaw
+from targets.quadrature import line_nodes
+from targets.separate import Separate
+from verify.step import Table
+
+NEWTON_STEPS = 60
+
+
+def flow_noise(target: Target, table: Table, first: np.ndarray) -> Estimate:
+    """The divergence for Gaussian or one-dimensional targets with the exact denoiser; others are refused."""
+    a, b, s = table.affine()
+    room = table.sigma[1:] ** 2 - s**2
+    if (room <= 0).any():
+        k = int(np.argmax(room <= 0))
+        raise NotAvailableError(
+            f"chain KL (flow+noise) of {table.method.name}: step {k} adds noise {s[k]:.6g}, no less than the level's own "
+            f"{table.sigma[k + 1]:.6g}, so no flow precedes it; available: reference='reverse'"
+        )
+    if isinstance(target, Gaussian):
+        errors, method, doubt = _gaussian(target, table, a, b, np.sqrt(room)), "closed form", 1e-13
+    elif isinstance(target, ComponentLaw) and target.dim == 1:
+        errors, method, doubt = _line(target, table, a, b, np.sqrt(room)), "quantile map on the line", 1e-9
+    else:
+        raise NotAvailableError(
+            f"chain KL (flow+noise) on {target!r}: the exact flow is available for Gaussians and on the line; "
+            "available here: reference='reverse'"
+        )
+    rows = first + (errors / (2.0 * s**2)).sum()
+    return Estimate.jackknife(rows, doubt * abs(rows[0]), f"chain against flow+noise, {method}")
+
+
+def _gaussian(target: Gaussian, table: Table, a: np.ndarray, b: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """E‖T(x) − a x − b m(x)‖² at each step, summed over the eigen-directions."""
+    rotation = target.components.rotation
+    mean = target.mean if rotation is None else target.mean @ rotation
+    variance, place = np.unique(target.variances.cpu().numpy(), return_inverse=True)
+    square = np.bincount(place, weights=mean.square().cpu().numpy())[:, None]
+    count, variance = np.bincount(place)[:, None], variance[:, None]
+    alpha, ahead = table.alpha[:-1], table.alpha[1:]
+    total = alpha**2 * variance + table.sigma[:-1] ** 2
+    stretch = np.sqrt((ahead**2 * variance + half**2) / total)
+    slope_error = stretch - a - b * alpha * variance / total
+    mean_error = a * alpha + b - ahead
+    return (count * slope_error**2 * total + square * mean_error**2).sum(0)
+
+
+def _line(target: ComponentLaw, table: Table, a: np.ndarray, b: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """The same on the line, by quadrature over x of the quantile map's difference from the step."""
+    parts = target.components
+    weights, centres = parts.weights.cpu().numpy(), (parts.centres + parts.offset).cpu().numpy()[:, 0]
+    spread = parts.variances[:, 0] if isinstance(parts, Separate) else parts.spread.expand(len(weights))
+    spread = spread.cpu().numpy()
+    out = np.empty(table.steps)
+    for k in range(table.steps):
+        level = Level(float(table.alpha[k]), float(table.sigma[k]))
+        widths = np.sqrt(level.alpha**2 * spread + level.sigma**2)
+        unit = widths.min()
+        nodes, weight = line_nodes(level.alpha * (centres - centres[0]) / unit, widths / unit)
+        x, dx = nodes * unit + level.alpha * centres[0], weight * unit
+        log_density = _log_sum(
+            np.log(weights / widths)[:, None] - 0.5 * ((x - level.alpha * centres[:, None]) / widths[:, None]) ** 2
+        ) - 0.5 * np.log(2.0 * np.pi)
+        relevant = log_density > -80.0
+        x, mass = x[relevant], np.exp(log_density[relevant]) * dx[relevant]
+        denoised = target.denoiser(torch.as_tensor(x)[:, None], level)[:, 0].numpy()
+        guess = a[k] * x + b[k] * denoised
+        after = np.sqrt(table.alpha[k + 1] ** 2 * spread + half[k] ** 2)
+        lower, upper = _log_tails(x, weights, level.alpha * centres, widths)
+        moved = _quantile(lower, upper, guess, weights, table.alpha[k + 1] * centres, after)
+        out[k] = mass @ (moved - guess) ** 2
+    return out
+
+
+def _log_sum(terms: np.ndarray) -> np.ndarray:
+    """log Σ exp over components (axis 0)."""
+    highest = terms.max(0)
+    return highest + np.log(np.exp(terms - highest).sum(0))
+
+
+def _log_tails(
+    x: np.ndarray, weights: np.ndarray, centres: np.ndarray, widths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log F, log(1 − F)) of a Gaussian mixture, both with full relative accuracy."""
+    z = (x - centres[:, None]) / widths[:, None]
+    log_weights = np.log(weights)[:, None]
+    return _log_sum(log_weights + log_ndtr(z)), _log_sum(log_weights + log_ndtr(-z))
+
+
+def _quantile(
+    lower: np.ndarray,
+    upper: np.ndarray,
+    guess: np.ndarray,
+    weights: np.ndarray,
+    centres: np.ndarray,
+    widths: np.ndarray,
+) -> np.ndarray:
+    """y with F(y) = e^lower, 1 − F(y) = e^upper: bracketed Newton on the logarithm of the smaller tail."""
+    left = lower < upper
+    low = np.full_like(guess, (centres - 40.0 * widths).min())
+    high = np.full_like(guess, (centres + 40.0 * widths).max())
+    y = np.clip(guess, low, high)
+    wanted = np.where(left, lower, upper)
+    for _ in range(NEWTON_STEPS):
+        below, above = _log_tails(y, weights, centres, widths)
+        z = (y - centres[:, None]) / widths[:, None]
+        log_density = _log_sum(np.log(weights / widths)[:, None] - 0.5 * z**2) - 0.5 * np.log(2.0 * np.pi)
+        tail = np.where(left, below, above)
+        excess = np.where(left, tail - wanted, wanted - tail)
+        low, high = np.where(excess < 0, y, low), np.where(excess > 0, y, high)
+        step = excess * np.exp(np.clip(tail - log_density, -700.0, 700.0))
+        proposed = y - step
+        inside = (proposed > low) & (proposed < high)
+        moved = np.where(excess == 0, y, np.where(inside, proposed, 0.5 * (low + high)))
+        if (np.abs(moved - y) <= 1e-13 * (np.abs(y) + widths.min())).all():
+            return moved
+        y = moved
+    return y

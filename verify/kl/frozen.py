@@ -1,0 +1,49 @@
+"""What every closed form shares: the frozen-denoiser integral of each step, and the checks of what comes in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from targets import ArgumentError, Estimate, Target
+from targets.arguments import refuse
+from verify.oracle import Exact, Oracle
+from verify.step import Table
+
+
+def frozen_denoiser(target: Target, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """(P_k = ½ ∫ (γ_{k+1} − γ) D dγ, M_k = mmse(γ_k)) for k = 0 … K − 1, each of shape (rows, K).
+
+    P_k = ½ ∫ (mmse(γ_k) − mmse(γ)) dγ without its cancellation.
+    """
+    quadrature = target.curve.over_steps(table.snr)
+    kernel = 0.5 * (table.snr[quadrature.step + 1] - quadrature.snr)
+    return quadrature.sum(kernel), quadrature.mmse[:, :-1]
+
+
+def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:
+    """The oracle to use (exact where none is given), after checking that the three belong together."""
+    if not isinstance(target, Target):
+        refuse("target", target, "a target")
+    if not isinstance(table, Table):
+        refuse("table", table, "a table: build one with verify.samplers, e.g. samplers.ddpm(grid)")
+    if oracle is None:
+        return Exact(target)
+    if not isinstance(oracle, Oracle):
+        refuse("oracle", oracle, "an oracle of this target")
+    if oracle.target is not target:
+        raise ArgumentError(f"oracle = {oracle!r}: expected an oracle of the same target, {target!r}")
+    return oracle
+
+
+def summed(target: Target, first: np.ndarray, steps: np.ndarray, method: str) -> Estimate:
+    """KL at the start plus the sum over steps, both with one row a replicate."""
+    rows = first + steps.sum(1)
+    return Estimate.jackknife(rows, target.curve.bias * abs(rows[0]), f"{method}; mmse curve by {target.curve.method}")
+
+
+def log_remainder(q: np.ndarray) -> np.ndarray:
+    """−log(1 − q) − q = Σ_{n≥2} qⁿ/n, for 0 ≤ q < 1: series below 0.05 (to 1e-27), logarithm above."""
+    q = np.asarray(q, dtype=np.float64)
+    series = np.polynomial.polynomial.polyval(q, [0.0, 0.0, *(1.0 / n for n in range(2, 22))])
+    with np.errstate(divide="ignore"):
+        return np.where(np.abs(q) < 0.05, series, -np.log1p(-q) - q)

@@ -1,0 +1,142 @@
+"""Path KL: between the law of the reverse SDE and of its discretisation, by Girsanov and the mmse curve alone.
+
+With M_k = mmse(γ_k), D = −mmse′, h = γ_{k+1} − γ_k, ε the denoiser error, e = (α/σ²)ε the score error, Δ = t_k − t_{k+1}:
+
+ddpm (frozen denoiser), any target and oracle:
+
+    P_k + ½ h E‖ε‖²,          P_k = ½ ∫ (γ_{k+1} − γ) D dγ
+
+ei_sde (frozen score).  The score of z = e^t x is a martingale of the reverse process with E‖·‖² = J = γ(d − γ mmse), so
+E‖s_t − s_k‖² = e^{2t}(J − J_k) + (e^{t_k} − e^t)² J_k.  Integrating the first part by parts twice leaves
+
+    P_k + (d/2)(−log(1 − p) − p) − M_k h²/(2γ_{k+1}) + e^{2t_k}J_k ψ + Δ E‖e‖² + 2(Δ − q) E⟨s, e⟩,
+    p = h/γ_{k+1},   q = 1 − e^{-Δ},   ψ = ∫_0^Δ (1 − e^{-u})² du = Σ_{n≥3} qⁿ/n
+
+euler_maruyama (frozen drift x + 2s): the same, and with w = e^Δ − 1, ω = ∫_0^Δ (e^u − 1)² du = Σ_{n≥3} (−1)^{n+1} wⁿ/n,
+
+    + ¼ {(E‖X‖² − d) α_k² ω + d ψ + d(Δ − ½(1 − e^{-2Δ}))} + 2d(sinh Δ − Δ) − 2(cosh Δ − 1) e^{2t_k}J_k
+    − (w − Δ) E⟨x, e⟩ − 2(cosh Δ − 1) E⟨s, e⟩
+
+Other samplers are not discretisations of one reverse SDE: their path measures are singular to it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from targets import Estimate, NotAvailableError, Target
+from verify.kl.frozen import check_inputs, frozen_denoiser, log_remainder, summed
+from verify.kl.initial import initial
+from verify.oracle import Exact, Oracle
+from verify.samplers.ddpm import posterior
+from verify.samplers.ei_sde import coefficients as ei_sde_coefficients
+from verify.samplers.euler_maruyama import coefficients as euler_coefficients
+from verify.step import Table
+
+Discretisation = Literal["ddpm", "ei_sde", "euler_maruyama"]
+
+RECOGNISED = 1e-9
+"""Relative difference within which coefficients count as those of a known discretisation."""
+
+
+def path(target: Target, table: Table, *, start: str = "exact", oracle: Oracle | None = None) -> Estimate:
+    """KL(path measure of the reverse SDE ‖ path measure of the sampler), nats, total over coordinates.
+
+    The table is recognised by its coefficients, never by its name; anything but ddpm, ei_sde or euler_maruyama raises
+    `NotAvailableError`.  start: "exact", "moment" or "prior".
+    """
+    oracle = check_inputs(target, table, oracle)
+    kind = discretisation(table)
+    if kind is None:
+        raise NotAvailableError(
+            f"path KL of {table.method.name}: its steps are not those of ddpm, ei_sde or euler_maruyama, so its path measure "
+            "is singular to the reverse SDE's; available: " + _available(table)
+        )
+    first = initial(target, table, start)
+    integral, mmse = frozen_denoiser(target, table)
+    if kind == "ddpm":
+        square = oracle.moments(table.alpha[:-1], table.sigma[:-1]).square
+        return summed(target, first, integral + 0.5 * np.diff(table.snr) * square, "Girsanov, frozen denoiser")
+    steps = integral + _frozen_score(target, table, mmse)
+    if kind == "euler_maruyama":
+        steps = steps + _frozen_drift(target, table, mmse)
+    if not isinstance(oracle, Exact):
+        steps = steps + _error_terms(table, oracle, kind)
+    return summed(target, first, steps, "Girsanov, frozen score" if kind == "ei_sde" else "Girsanov, Euler-Maruyama")
+
+
+def discretisation(table: Table) -> Discretisation | None:
+    """Which discretised reverse SDE the coefficients are, or None."""
+    if table.evaluations != 1 or not table.stochastic:
+        return None
+    try:
+        given = table.affine()
+    except NotAvailableError:
+        return None
+    if _same(given, posterior(table.snr, table.alpha, table.sigma)):
+        return "ddpm"
+    if np.abs(table.alpha**2 + table.sigma**2 - 1.0).max() > 1e-12:
+        return None
+    ou_time = _ou_time(table)
+    if _same(given, ei_sde_coefficients(ou_time, table.alpha, table.sigma)):
+        return "ei_sde"
+    if _same(given, euler_coefficients(ou_time, table.alpha, table.sigma)):
+        return "euler_maruyama"
+    return None
+
+
+def _available(table: Table) -> str:
+    if table.evaluations == 1 and table.stochastic:
+        return "kl.chain(reference='reverse'), kl.chain(reference='flow+noise')"
+    return "particles (no closed-form rung for this table)"
+
+
+def _same(given: tuple[np.ndarray, ...], known: tuple[np.ndarray, ...]) -> bool:
+    return all(bool((np.abs(g - k) <= RECOGNISED * np.abs(k)).all()) for g, k in zip(given, known, strict=True))
+
+
+def _ou_time(table: Table) -> np.ndarray:
+    return 0.5 * np.log1p(1.0 / table.snr)
+
+
+def _fisher(target: Target, table: Table, mmse: np.ndarray) -> np.ndarray:
+    """e^{2t_k} J_k = E‖s_k‖² = (1 + γ)(d − γ mmse): rows of (K,)."""
+    snr = table.snr[:-1]
+    return (1.0 + snr) * (target.dim - snr * mmse)
+
+
+def _cubic_remainder(q: np.ndarray) -> np.ndarray:
+    """−log(1 − q) − q − q²/2 = Σ_{n≥3} qⁿ/n for q < 1 (also negative): series within 0.05 of zero."""
+    series = np.polynomial.polynomial.polyval(q, [0.0, 0.0, 0.0, *(1.0 / n for n in range(3, 23))])
+    return np.where(np.abs(q) < 0.05, series, -np.log1p(-q) - q - 0.5 * q**2)
+
+
+def _frozen_score(target: Target, table: Table, mmse: np.ndarray) -> np.ndarray:
+    delta = -np.diff(_ou_time(table))
+    step, ahead = np.diff(table.snr), table.snr[1:]
+    elementary = 0.5 * target.dim * log_remainder(step / ahead) - 0.5 * mmse * step**2 / ahead
+    return elementary + _fisher(target, table, mmse) * _cubic_remainder(-np.expm1(-delta))
+
+
+def _frozen_drift(target: Target, table: Table, mmse: np.ndarray) -> np.ndarray:
+    delta, dim = -np.diff(_ou_time(table)), target.dim
+    grown = -_cubic_remainder(-np.expm1(delta))
+    shrunk = _cubic_remainder(-np.expm1(-delta))
+    moved = (target.second_moment - dim) * table.alpha[:-1] ** 2 * grown + dim * shrunk
+    moved = moved + dim * (delta + 0.5 * np.expm1(-2.0 * delta))
+    cosh = 2.0 * np.sinh(0.5 * delta) ** 2
+    return 0.25 * moved + 2.0 * dim * (np.sinh(delta) - delta) - 2.0 * cosh * _fisher(target, table, mmse)
+
+
+def _error_terms(table: Table, oracle: Oracle, kind: Discretisation) -> np.ndarray:
+    alpha, sigma = table.alpha[:-1], table.sigma[:-1]
+    square, with_state, with_denoiser = oracle.moments(alpha, sigma).need_all(f"path KL of {kind}")
+    delta = -np.diff(_ou_time(table))
+    gain = alpha / sigma**2
+    score_error = gain * (alpha * with_denoiser - with_state) / sigma**2
+    out = delta * gain**2 * square + 2.0 * (delta + np.expm1(-delta)) * score_error
+    if kind == "euler_maruyama":
+        out = out - (np.expm1(delta) - delta) * gain * with_state - 4.0 * np.sinh(0.5 * delta) ** 2 * score_error
+    return out

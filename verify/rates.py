@@ -1,0 +1,79 @@
+"""Rates: log–log slopes with intervals.
+
+Exact rows (no standard error): the local slopes between neighbours are numbers without noise; the slope is the last of
+them and the interval reaches from the last to its Richardson extrapolation, in both directions.
+Noisy rows: weighted least squares of log value on log x with weights 1/(stderr/value)², and Student's interval, widened
+by the residual scatter where that exceeds the stated errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from targets import Estimate
+from targets.arguments import ascending, refuse
+
+
+@dataclass(frozen=True, eq=False)
+class RateFit:
+    """`slope` of log value against log x, its 95% `interval`, the `local_slopes` between neighbours, the `window`."""
+
+    slope: float
+    interval: tuple[float, float]
+    local_slopes: np.ndarray
+    window: tuple[float, float]
+
+    def excludes(self, value: float) -> bool:
+        """`value` lies outside the interval."""
+        return not self.interval[0] <= value <= self.interval[1]
+
+
+def fit(
+    x: Sequence[float] | np.ndarray, estimates: Sequence[Estimate] | np.ndarray, stderr: np.ndarray | None = None
+) -> RateFit:
+    """Slope of log estimate against log x over all points given; choose the window by what is passed.
+
+    x: strictly ascending, at least three values.  estimates: `Estimate`s, or positive values with their `stderr`.
+    """
+    places = ascending("x", x, minimum_length=3)
+    if stderr is None and len(estimates) and isinstance(estimates[0], Estimate):
+        values = np.array([float(e.value) for e in estimates])
+        errors = np.array([float(e.stderr) for e in estimates])
+    else:
+        values = np.asarray(estimates, dtype=np.float64)
+        errors = np.zeros_like(values) if stderr is None else np.asarray(stderr, dtype=np.float64)
+    if values.shape != places.shape or errors.shape != places.shape:
+        refuse("estimates.shape", values.shape, f"one value and error for each x, {places.shape}")
+    if not (np.isfinite(values) & (values > 0)).all():
+        refuse("estimates", float(values[~(np.isfinite(values) & (values > 0))][0]), "positive finite values")
+    u, v = np.log(places), np.log(values)
+    local = np.diff(v) / np.diff(u)
+    relative = errors / values
+    slope, interval = _exact(u, local) if (relative < 1e-12).all() else _weighted(u, v, relative)
+    return RateFit(slope, interval, local, (float(places[0]), float(places[-1])))
+
+
+def _exact(u: np.ndarray, local: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The last local slope; half-width: its distance from the extrapolation of the last two in 1/x, at least 1e-9."""
+    middle = 0.5 * (u[1:] + u[:-1])
+    ratio = np.exp(middle[-1] - middle[-2])
+    extrapolated = local[-1] + (local[-1] - local[-2]) / (ratio - 1.0)
+    half = max(abs(extrapolated - local[-1]), 1e-9)
+    return float(local[-1]), (float(local[-1] - half), float(local[-1] + half))
+
+
+def _weighted(u: np.ndarray, v: np.ndarray, relative: np.ndarray) -> tuple[float, tuple[float, float]]:
+    relative = np.maximum(relative, 1e-3 * relative.max())
+    weight = 1.0 / relative**2
+    centre = (weight * u).sum() / weight.sum()
+    spread = (weight * (u - centre) ** 2).sum()
+    slope = float((weight * (u - centre) * v).sum() / spread)
+    residual = v - (weight * v).sum() / weight.sum() - slope * (u - centre)
+    freedom = len(u) - 2
+    scatter = max(1.0, float((weight * residual**2).sum() / freedom))
+    half = float(student.ppf(0.975, freedom) * np.sqrt(scatter / spread))
+    return slope, (slope - half, slope + half)
