@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Stored rows to pictures.  Figures never compute: they read row files and draw."""

@@ -115,15 +115,16 @@ class TabulatedCurve(Curve):
         return self._edges
 
     def _interpolate(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Clenshaw's recurrence on the panel that holds each u: (rows, n)."""
+        """The interpolant at each u, (rows, n): one matrix product a panel, Chebyshev polynomials by coefficients."""
         panel = np.clip(np.searchsorted(self._edges, u, side="right") - 1, 0, len(self._edges) - 2)
         low, high = self._edges[panel], self._edges[panel + 1]
-        x = (2.0 * u - low - high) / (high - low)
-        ordered = np.ascontiguousarray(np.moveaxis(coefficients, 2, 0))
-        ahead = behind = np.zeros((ordered.shape[1], len(u)))
-        for row in ordered[:0:-1]:
-            ahead, behind = row[:, panel] + 2.0 * x * ahead - behind, ahead
-        return ordered[0][:, panel] + x * ahead - behind
+        order = np.argsort(panel, kind="stable")
+        polynomials = np.polynomial.chebyshev.chebvander(((2.0 * u - low - high) / (high - low))[order], self.degree)
+        out = np.empty((len(coefficients), len(u)))
+        present, first = np.unique(panel[order], return_index=True)
+        for p, part, place in zip(present, np.split(polynomials, first[1:]), np.split(order, first[1:]), strict=True):
+            out[:, place] = coefficients[:, p] @ part.T
+        return out
 
     def _integrate(self) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of log mmse and log 2I on every panel, from integrals of D to and from its nodes."""

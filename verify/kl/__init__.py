@@ -1,4 +1,4 @@
-"""Kullback–Leibler divergences of a table from the truth, in nats: `path`, `chain`, `initial`.
+"""Kullback–Leibler divergences of a table from the truth, in nats: `path`, `chain`, `initial`, `simulated_chain`.
 
 Three rungs, never to be confused: marginal ≤ chain (against a named reference), and chain("reverse") ≤ path.
 """
@@ -6,5 +6,6 @@ Three rungs, never to be confused: marginal ≤ chain (against a named reference
 from verify.kl.chain import chain
 from verify.kl.initial import STARTS, initial
 from verify.kl.path import path
+from verify.kl.simulated import simulated_chain
 
-__all__ = ["STARTS", "chain", "initial", "path"]
+__all__ = ["STARTS", "chain", "initial", "path", "simulated_chain"]

@@ -1,0 +1,26 @@
+"""Redraw every figure from the committed rows: `python -m figures`, or one with `python -m figures NAME`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+from figures import dimension_scaling
+
+DRAWERS = {dimension_scaling.NAME: dimension_scaling.draw}
+
+
+def main(names: list[str]) -> None:
+    """Draw the named figures, or all."""
+    for name in names:
+        if name not in DRAWERS:
+            near = difflib.get_close_matches(name, DRAWERS, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            sys.exit(f"error: figure = {name!r}: expected one of {', '.join(DRAWERS)}{hint}")
+    for name in names or DRAWERS:
+        for path in DRAWERS[name]():
+            print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

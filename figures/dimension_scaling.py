@@ -1,0 +1,107 @@
+"""KL and steps against dimension, one panel a family, from the rows of studies.dimension_scaling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from figures import style
+
+NAME = "dimension_scaling"
+COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
+GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
+FRONT = ("digits in R^D", "digits, leading components", "codebook, 1 bit/dim")
+
+
+def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
+    """The rows of a file, those with the given keys where keys are given."""
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return pd.DataFrame([row for row in rows if keys is None or row["key"] in keys])
+
+
+def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
+    """Three figures: the front page's, KL(d) for every family, K*(d) for every family."""
+    rows = load(path, keys)
+    origin = rows.provenance.iloc[-1]
+    families = list(dict.fromkeys(rows.family))
+    written = []
+    front = [family for family in FRONT if family in families]
+    for name, chosen, quantity in (
+        (NAME, front, "kl"),
+        (f"{NAME}_kl", families, "kl"),
+        (f"{NAME}_steps", families, "steps"),
+    ):
+        columns = 3
+        height = int(np.ceil(len(chosen) / columns))
+        figure, axes = style.canvas(10.5, 3.3 * height, height, columns)
+        for axis, family in zip(axes.flat, chosen, strict=False):
+            _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity)
+        for axis in axes.flat[len(chosen) :]:
+            axis.set_visible(False)
+        shown = {}
+        for axis in axes.flat[: len(chosen)]:
+            handles, labels = axis.get_legend_handles_labels()
+            shown |= dict(zip(labels, handles, strict=True))
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3, frameon=False)
+        written += style.save(figure, name, origin["command"], origin["commit"][:12])
+    return written
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str) -> None:
+    group = rows.group.iloc[0]
+    kept = pd.DataFrame(rows[rows.quantity == quantity])
+    if quantity == "kl":
+        kept = pd.DataFrame(kept[kept.steps == kept.steps.min()])
+    for (sampler, reference), looks in style.SERIES.items():
+        series = pd.DataFrame(kept[(kept.sampler == sampler) & (kept.reference == reference)]).sort_values("dim")
+        if not len(series):
+            continue
+        error = 4 * series.stderr.astype(float) + series.bias.astype(float)
+        axis.errorbar(series.dim, series.value.astype(float), yerr=error, capsize=2, **looks)  # type: ignore[arg-type]
+        _slope(axis, series, looks["color"])
+        if quantity == "kl" and sampler == "ddpm":
+            axis.plot(
+                series.dim,
+                series.bound.astype(float),
+                color="0.55",
+                lw=1,
+                ls=(0, (1, 1.5)),
+                label="κ I(γ_K), ddpm's bound",
+            )
+        if quantity == "steps" and series.extrapolated.astype(bool).any():
+            far = series[series.extrapolated.astype(bool)]
+            axis.plot(
+                far.dim, far.value.astype(float), ls="", marker="o", ms=10, mfc="none", mec="0.5", label="extrapolated"
+            )
+    axis.set(xscale="log", yscale="log", xlabel="ambient dimension D" if group == "b" else "dimension d")
+    axis.set_ylabel(f"KL, nats (K = {int(kept.steps.iloc[0])})" if quantity == "kl" else "K*: steps to reach ε²")
+    axis.set_title(f"{family}\n({group}) {GROUPS[group]}")
+    _ticks(axis, sorted(set(kept.dim)))
+
+
+def _ticks(axis: Axes, dims: list[int]) -> None:
+    """Plain numbers at the dimensions themselves where a decade is too coarse."""
+    if dims[-1] < 1000 * dims[0]:
+        axis.set_xticks(dims, [str(d) for d in dims])
+        axis.minorticks_off()
+
+
+def _slope(axis: Axes, series: pd.DataFrame, color: str) -> None:
+    """The slope over the last two points, written at the line's end."""
+    if len(series) < 2:
+        return
+    last = series.tail(2)
+    slope = np.diff(np.log(last.value.astype(float))) / np.diff(np.log(last.dim.astype(float)))
+    end = last.iloc[-1]
+    axis.annotate(
+        f"{slope.item():.2f}",
+        (end.dim, end.value),
+        textcoords="offset points",
+        xytext=(4, 3),
+        fontsize=7.5,
+        color=color,
+    )

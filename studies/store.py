@@ -1,0 +1,124 @@
+"""Rows on disk: JSON lines, appended a setting at a time, keyed by study, setting and code version.
+
+A setting's rows are written in one call and synced, so an interrupted run loses nothing but the setting that was under
+way; a torn last line is dropped on reading, and a rerun computes what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+Row = dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Hash of every source file that a row depends on."""
+    digest = hashlib.sha256()
+    for package in ("targets", "verify", "studies"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def provenance() -> Row:
+    """What made a row: command, commit, code version, library versions, machine."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
+        "commit": git.stdout.strip() or "unknown",
+        "code": code_version(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _module() -> str:
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    return spec.name if spec else Path(sys.argv[0]).stem
+
+
+class Store:
+    """The rows of one study in `folder`/rows.jsonl."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self.study = study
+        self.path = folder / study / "rows.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows: dict[str, list[Row]] = {}
+        for row in read_rows(self.path):
+            self._rows.setdefault(row["key"], []).append(row)
+        self._rows = {key: rows for key, rows in self._rows.items() if len(rows) == rows[0]["of"]}
+
+    def key(self, setting: Row) -> str:
+        """Content address of a setting under the present code."""
+        text = json.dumps({"study": self.study, "setting": setting, "code": code_version()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def get(self, setting: Row) -> list[Row] | None:
+        """The setting's rows where they are complete, else None."""
+        return self._rows.get(self.key(setting))
+
+    def add(self, setting: Row, rows: list[Row]) -> None:
+        """Append a setting's rows: one write, flushed to disk."""
+        key = self.key(setting)
+        stamp = {**provenance(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        full = [
+            {"key": key, "of": len(rows), "study": self.study, **row, "setting": setting, "provenance": stamp}
+            for row in rows
+        ]
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in full)
+        with self.path.open("ab") as file:
+            if file.tell() and not self._ends_with_newline():
+                text = "\n" + text
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows[key] = full
+
+    def _ends_with_newline(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Every whole row of a JSON-lines file; a torn or foreign line is passed over."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and {"key", "of"} <= row.keys():
+            rows.append(row)
+    return rows
+
+
+def frame(rows: list[Row]) -> pd.DataFrame:
+    """Rows as a table, without their provenance."""
+    return pd.DataFrame(
+        [{k: v for k, v in row.items() if k not in ("provenance", "setting", "key", "of")} for row in rows]
+    )

@@ -1,0 +1,77 @@
+"""The frame that every study shares: settings in, rows out, resumable, with a progress bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from studies.store import Row, Store
+from targets import ArgumentError
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+
+
+class InterruptedSweep(KeyboardInterrupt):
+    """Ctrl-C during a sweep: what was finished is on disk."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What every study takes."""
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: about a minute; full: more dimensions and four times the sample points."""
+    device: str = "auto"
+    """Where denoisers run: auto (a GPU if there is one), cpu, cuda, cuda:1, …"""
+    seed: int = 0
+    """Seed of the simulated confirmations."""
+    out: Path = Path("results")
+    """Folder for rows; finished rows there are not computed again."""
+
+
+def device(name: str) -> torch.device:
+    """The device called `name`, checked to exist."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(f"device = {name!r}: expected auto, cpu or an available accelerator") from error
+    return chosen
+
+
+def sweep(store: Store, settings: list[Row], compute: Callable[[Row], list[Row]]) -> list[Row]:
+    """The rows of every setting, computing only what the store does not hold."""
+    rows: list[Row] = []
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(store.study, total=len(settings))
+        for done, setting in enumerate(settings):
+            bar.update(task, description=f"{setting.get('family', '')} d={setting.get('dim', '')}")
+            found = store.get(setting)
+            if found is None:
+                try:
+                    store.add(setting, compute(setting))
+                except KeyboardInterrupt:
+                    raise InterruptedSweep(
+                        f"stopped at setting {done + 1} of {len(settings)}; finished rows are in {store.path}, "
+                        "and the same command goes on from there"
+                    ) from None
+                found = store.get(setting)
+            rows += found or []
+            bar.advance(task)
+    return rows
