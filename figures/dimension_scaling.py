@@ -19,7 +19,12 @@ FRONT = ("digits in R^D", "digits, leading components", "codebook, 1 bit/dim")
 
 def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
     """The rows of a file, those with the given keys where keys are given."""
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    rows = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # a line torn by an interruption; its setting is computed again
     return pd.DataFrame([row for row in rows if keys is None or row["key"] in keys])
 
 

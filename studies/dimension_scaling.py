@@ -6,6 +6,9 @@ linear in d), arXiv 2508.16306 (ODE step then noise: d²/K² against flow+noise)
 Families.  (a) products, (b) fixed-entropy laws embedded in growing ambient dimension: both reduce to one core, so their rows
 are identities, confirmed by simulation in the full dimension.  (c) laws that are no products: random codebooks of one bit per
 dimension, mixtures with 32 random centres, the leading principal components of the digits at unchanged entropy.
+
+Schedule: h = c·min(1, t) in OU time from T to δ (uniform above t = 1, geometric below); every sampler takes K steps and stops
+at δ.
 """
 
 from __future__ import annotations
@@ -155,7 +158,7 @@ def _rung_rows(target: Target, base: Row, setting: Row, window: tuple[float, flo
     slow = reference == "flow+noise" and "gaussian" not in base["family"]
     rows = []
     try:
-        for steps in (setting["steps"], *((2 * setting["steps"],) if slow else (2048, 4096))):
+        for steps in sorted({setting["steps"], *((2 * setting["steps"],) if slow else (2048, 4096))}):
             grid = Grid.exponential_uniform(steps, ou_time=window)
             estimate = at(steps)
             bound, source = _bound(target, sampler, reference, grid)
@@ -251,7 +254,7 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Config, description=__doc__))
+        main(tyro.cli(Config, prog=f"python -m studies.{NAME}", description=__doc__))
     except ArgumentError as error:
         sys.exit(f"error: {error}")
     except study.InterruptedSweep as stop:

@@ -65,10 +65,12 @@ class Store:
         self.study = study
         self.path = folder / study / "rows.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows: dict[str, list[Row]] = {}
+        found: dict[str, dict[int, Row]] = {}
         for row in read_rows(self.path):
-            self._rows.setdefault(row["key"], []).append(row)
-        self._rows = {key: rows for key, rows in self._rows.items() if len(rows) == rows[0]["of"]}
+            found.setdefault(row["key"], {})[row["row"]] = row
+        self._rows = {
+            key: [rows[i] for i in sorted(rows)] for key, rows in found.items() if len(rows) == rows[min(rows)]["of"]
+        }
 
     def key(self, setting: Row) -> str:
         """Content address of a setting under the present code."""
@@ -84,8 +86,8 @@ class Store:
         key = self.key(setting)
         stamp = {**provenance(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         full = [
-            {"key": key, "of": len(rows), "study": self.study, **row, "setting": setting, "provenance": stamp}
-            for row in rows
+            {"key": key, "row": i, "of": len(rows), "study": self.study, **row, "setting": setting, "provenance": stamp}
+            for i, row in enumerate(rows)
         ]
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in full)
         with self.path.open("ab") as file:
@@ -112,7 +114,7 @@ def read_rows(path: Path) -> list[Row]:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(row, dict) and {"key", "of"} <= row.keys():
+        if isinstance(row, dict) and {"key", "row", "of"} <= row.keys():
             rows.append(row)
     return rows
 
@@ -120,5 +122,5 @@ def read_rows(path: Path) -> list[Row]:
 def frame(rows: list[Row]) -> pd.DataFrame:
     """Rows as a table, without their provenance."""
     return pd.DataFrame(
-        [{k: v for k, v in row.items() if k not in ("provenance", "setting", "key", "of")} for row in rows]
+        [{k: v for k, v in row.items() if k not in ("provenance", "setting", "key", "row", "of")} for row in rows]
     )

@@ -65,6 +65,14 @@ class Target(ABC):
         """Rényi entropy of a discrete law (order 1: Shannon), nats; a continuous law raises."""
 
     @abstractmethod
+    def differential_entropy(self) -> Estimate:
+        """h(X) = −E log density, nats; a law without a density raises."""
+
+    @abstractmethod
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """Rényi entropy of a mixture's component index, nats; other laws raise."""
+
+    @abstractmethod
     def fourier(self, frequency: Float[Tensor, "f dim"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f dim"]]:
         """(E e^{iω·X}, E X e^{iω·X}) for each row ω of `frequency`."""
 

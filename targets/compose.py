@@ -52,19 +52,11 @@ class Product(Target):
         return self._add(lambda factor: factor.entropy(order))
 
     def differential_entropy(self) -> Estimate:
-        """Σ of the factors' differential entropies."""
-        for factor, _ in self.blocks:
-            if not hasattr(factor, "differential_entropy"):
-                raise NotAvailableError(
-                    f"differential_entropy() of a product with a discrete factor {factor!r}: -infinity"
-                )
+        """Σ of the factors' differential entropies; raises where a factor has none."""
         return self._add(lambda factor: factor.differential_entropy())
 
     def latent_entropy(self, order: float = 1.0) -> Estimate:
-        """Σ of the factors' latent entropies; raises where a factor is no mixture."""
-        for factor, _ in self.blocks:
-            if not hasattr(factor, "latent_entropy"):
-                raise NotAvailableError(f"latent_entropy() of a product with a factor that is no mixture: {factor!r}")
+        """Σ of the factors' latent entropies."""
         return self._add(lambda factor: factor.latent_entropy(order))
 
     def _add(self, of) -> Estimate:  # noqa: ANN001
@@ -154,6 +146,14 @@ class Rotated(Target):
         """The entropy of the law that is rotated."""
         return self.inner.entropy(order)
 
+    def differential_entropy(self) -> Estimate:
+        """A rotation leaves it unchanged."""
+        return self.inner.differential_entropy()
+
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """A rotation leaves it unchanged."""
+        return self.inner.latent_entropy(order)
+
     def fourier(self, frequency: Float[Tensor, "f dim"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f dim"]]:
         chi, mean = self.inner.fourier(self._flat("frequency", frequency) @ self.rotation)
         return chi, mean @ self.rotation.mT.to(mean.dtype)
@@ -205,6 +205,18 @@ class Embedded(Target):
     def entropy(self, order: float = 1.0) -> Estimate:
         """The entropy of the law that is embedded."""
         return self.inner.entropy(order)
+
+    def differential_entropy(self) -> Estimate:
+        """The law's own where nothing was added; otherwise there is no density."""
+        if self.dim > self.inner.dim:
+            raise NotAvailableError(
+                f"differential_entropy() of {self!r}: it is -infinity; use that of the embedded law, `.inner`"
+            )
+        return self.inner.differential_entropy()
+
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """An embedding leaves it unchanged."""
+        return self.inner.latent_entropy(order)
 
     def fourier(self, frequency: Float[Tensor, "f dim"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f dim"]]:
         chi, mean = self.inner.fourier(self._flat("frequency", frequency)[:, : self.inner.dim].contiguous())

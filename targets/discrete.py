@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from targets.arguments import ArgumentError, array, integer, real, refuse, weights
+from targets.arguments import ArgumentError, NotAvailableError, array, integer, real, refuse, weights
 from targets.components import Shared
 from targets.compose import Product
 from targets.entropies import renyi
@@ -52,6 +52,14 @@ class Discrete(ComponentLaw):
     def entropy(self, order: float = 1.0) -> Estimate:
         """Rényi entropy of the given order, nats."""
         return renyi(self.weights, order)
+
+    def differential_entropy(self) -> Estimate:
+        """A discrete law has no density."""
+        raise NotAvailableError("differential_entropy() of a discrete law: it is -infinity; use entropy()")
+
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """Each atom is a component: the entropy itself."""
+        return self.entropy(order)
 
     def describe(self) -> str:
         return f"atoms={len(self.atoms)}, dim={self.dim}, rank={self.rank}"

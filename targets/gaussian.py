@@ -55,5 +55,9 @@ class Gaussian(ComponentLaw):
             )
         return Estimate.exact(float(0.5 * (2.0 * math.pi * math.e * self.variances).log().sum()))
 
+    def latent_entropy(self, order: float = 1.0) -> Estimate:
+        """A Gaussian is one component: zero."""
+        return Estimate.exact(0.0)
+
     def describe(self) -> str:
         return f"dim={self.dim}, rank={self.rank}"

@@ -20,6 +20,9 @@ from targets import ArgumentError, Level, NotAvailableError
 from targets.arguments import refuse
 from verify.grid import Grid
 
+STARTS = ("exact", "moment", "prior")
+"""Laws of the first state: p_0 itself; N(α_0 E X, σ_0²); N(0, 1) in vp and N(0, σ_0²) in ve and flow."""
+
 IDENTITIES = {
     "point_mass": "a point mass is reproduced exactly from an exact start",
     "translation": "translating the target translates the samples",

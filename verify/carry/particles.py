@@ -17,9 +17,8 @@ from torch import Tensor
 
 from targets import Level, NotAvailableError
 from targets.arguments import integer, one_of, refuse
-from verify.kl.initial import STARTS
 from verify.oracle import Oracle
-from verify.step import Step, Table
+from verify.step import STARTS, Step, Table
 
 CHAINS = 4096
 """Chains in a logical chunk."""

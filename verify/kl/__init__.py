@@ -4,8 +4,8 @@ Three rungs, never to be confused: marginal ≤ chain (against a named reference
 """
 
 from verify.kl.chain import chain
-from verify.kl.initial import STARTS, initial
+from verify.kl.initial import initial
 from verify.kl.path import path
 from verify.kl.simulated import simulated_chain
 
-__all__ = ["STARTS", "chain", "initial", "path", "simulated_chain"]
+__all__ = ["chain", "initial", "path", "simulated_chain"]

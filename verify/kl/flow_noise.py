@@ -102,7 +102,7 @@ def _line(target: ComponentLaw, table: Table, a: np.ndarray, b: np.ndarray, half
         ) - 0.5 * np.log(2.0 * np.pi)
         relevant = log_density > -80.0
         x, mass = x[relevant], np.exp(log_density[relevant]) * dx[relevant]
-        denoised = target.denoiser(torch.as_tensor(x)[:, None], level)[:, 0].numpy()
+        denoised = target.denoiser(torch.as_tensor(x)[:, None].to(target.mean), level)[:, 0].cpu().numpy()
         guess = a[k] * x + b[k] * denoised
         after = np.sqrt(table.alpha[k + 1] ** 2 * spread + half[k] ** 2)
         lower, upper = _log_tails(x, weights, level.alpha * centres, widths)

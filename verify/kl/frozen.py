@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from targets import ArgumentError, Estimate, Target
 from targets.arguments import refuse
@@ -24,6 +25,10 @@ def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:
     """The oracle to use (exact where none is given), after checking that the three belong together."""
     if not isinstance(target, Target):
         refuse("target", target, "a target")
+    if target.mean.dtype != torch.float64:
+        refuse(
+            "target dtype", target.mean.dtype, "float64 for a divergence; move it with target.to(dtype=torch.float64)"
+        )
     if not isinstance(table, Table):
         refuse("table", table, "a table: build one with verify.samplers, e.g. samplers.ddpm(grid)")
     if oracle is None:

@@ -18,9 +18,7 @@ import numpy as np
 from targets import Target
 from targets.arguments import one_of, refuse
 from verify.kl.frozen import log_remainder
-from verify.step import Table
-
-STARTS = ("exact", "moment", "prior")
+from verify.step import STARTS, Table
 
 
 def initial(target: Target, table: Table, start: str) -> np.ndarray:
