@@ -165,7 +165,7 @@ def _rung_rows(target: Target, base: Row, setting: Row, window: tuple[float, flo
             rows.append(
                 {**base, "quantity": "kl", "steps": steps, **_numbers(estimate), "bound": bound, "bound_by": source}
             )
-        limits = {"exact_up_to": 128, "limit_at": 128} if slow else {}
+        limits = {"exact_up_to": 256, "limit_at": 256} if slow else {}
         reach = rates.steps_to_reach(at, setting["epsilon2"], order=order, **limits)
         rows.append(
             {

@@ -40,6 +40,8 @@ class Target(ABC):
     """A law on R^dim.  Float64 torch in and out unless moved by `to`."""
 
     dim: int
+    _double: Target | None = None
+    """The float64 law that this one is a reduced-precision copy of: information is always computed from it."""
     points: int = POINTS
     """Points in each replicate where the mmse curve has to be sampled; `refined` sets another number."""
 
@@ -143,7 +145,7 @@ class Target(ABC):
     @cached_property
     def curve(self) -> Curve:
         """The mmse curve of this law, computed once."""
-        return self._curve()
+        return self._curve() if self._double is None else self._double.curve
 
     def mmse(self, snr: float | np.ndarray) -> Estimate:
         """mmse(γ) = E‖X − m‖², total over coordinates, for γ ≥ 0 (scalar or array)."""
@@ -159,7 +161,12 @@ class Target(ABC):
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same law with its tensors on another device or in another dtype (float32 where speed is wanted)."""
-        return self._rebuilt(lambda item: item.to(device, dtype), device, dtype)
+        if self._double is not None and dtype == torch.float64:
+            return self._double.to(device, dtype)  # type: ignore[return-value]
+        moved = self._rebuilt(lambda item: item.to(device, dtype), device, dtype)
+        if dtype is not None and dtype != torch.float64:
+            moved._double = self if self._double is None else self._double
+        return moved
 
     def refined(self, points: int) -> Self:
         """The same law whose sampled curve takes `points` points (a power of two) in each replicate.
@@ -176,7 +183,7 @@ class Target(ABC):
     ) -> Self:
         new = copy.copy(self)
         for key, item in vars(self).items():
-            setattr(new, key, item if key == "curve" else _rebuilt(item, change, device, dtype))
+            setattr(new, key, item if key in ("curve", "_double") else _rebuilt(item, change, device, dtype))
         return new
 
     def _flat(self, name: str, y: Tensor) -> Tensor:

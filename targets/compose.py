@@ -91,7 +91,7 @@ class Product(Target):
         return [(p.reshape(-1, f.dim), f, c) for p, (f, c) in zip(pieces, self.blocks, strict=True)]
 
     def _sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n dim"]:
-        drawn = [factor._sample(n * count, generator).reshape(n, -1) for factor, count in self.blocks]
+        drawn = [f._sample(n * count, generator).reshape(n, count * f.dim) for f, count in self.blocks]
         return torch.cat(drawn, 1)
 
     def _log_prob(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, " n"]:
@@ -99,7 +99,7 @@ class Product(Target):
         return torch.stack(parts).sum(0)
 
     def _denoiser(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, "n dim"]:
-        return torch.cat([f._denoiser(piece, at).reshape(len(y), -1) for piece, f, _ in self._split(y)], 1)
+        return torch.cat([f._denoiser(piece, at).reshape(len(y), c * f.dim) for piece, f, c in self._split(y)], 1)
 
     def _posterior_trace(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, " n"]:
         parts = [f._posterior_trace(piece, at).reshape(len(y), c).sum(1) for piece, f, c in self._split(y)]
@@ -109,7 +109,9 @@ class Product(Target):
         self, y: Float[Tensor, "n dim"], probe: Float[Tensor, "n dim"], at: Level
     ) -> Float[Tensor, "n dim"]:
         pairs = zip(self._split(y), self._split(probe), strict=True)
-        return torch.cat([f._posterior_product(p, v, at).reshape(len(y), -1) for (p, f, _), (v, _, _) in pairs], 1)
+        return torch.cat(
+            [f._posterior_product(p, v, at).reshape(len(y), c * f.dim) for (p, f, c), (v, _, _) in pairs], 1
+        )
 
     def _curve(self) -> Curve:
         distinct = {id(factor): factor for factor, _ in self.blocks}

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from targets.arguments import ArgumentError, NotAvailableError, array, integer, real, refuse, weights
-from targets.components import Shared
 from targets.compose import Product
 from targets.entropies import renyi
 from targets.estimate import Estimate
 from targets.laws import ComponentLaw
+from targets.shared import Shared
 
 
 class Discrete(ComponentLaw):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from targets.arguments import NotAvailableError, array, covariances
-from targets.components import Shared
 from targets.estimate import Estimate
 from targets.laws import ComponentLaw
+from targets.shared import Shared
 
 
 class Gaussian(ComponentLaw):

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from targets.components import Components, Shared, pick
+from targets.components import Components, pick
 from targets.curve import BlurredCurve, Curve, GaussianCurve, SumCurve
 from targets.quadrature import LineLaw
 from targets.sampled import sampled_curve
 from targets.separate import Separate
+from targets.shared import Shared
 from targets.tabulated import TabulatedCurve
 
 

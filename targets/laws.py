@@ -10,10 +10,11 @@ from torch import Tensor
 
 from targets.base import Target
 from targets.channel import Level
-from targets.components import Shared, pick
+from targets.components import pick
 from targets.curve import Curve
 from targets.information import component_curve
 from targets.separate import Separate
+from targets.shared import Shared
 
 
 class ComponentLaw(Target):

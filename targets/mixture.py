@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from targets.arguments import NotAvailableError, array, covariances, refuse, variances, weights
-from targets.components import Shared
 from targets.entropies import renyi
 from targets.estimate import Estimate
 from targets.laws import ComponentLaw
 from targets.separate import Separate
+from targets.shared import Shared
 
 
 class GaussianMixture(ComponentLaw):

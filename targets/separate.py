@@ -78,7 +78,7 @@ class Separate(Components):
     def denoiser(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, "n d"]:
         precision, bias = self._precision(at), self._bias(at)
         state = y - at.alpha * self.offset
-        check_rounding(state, float(precision.abs().amax()) * float(state.detach().abs().amax()) if len(y) else 0.0)
+        check_rounding(state, lambda: precision.abs().amax() * state.detach().abs().amax())
         gain = self._stored(at.alpha * self.variances / (at.alpha**2 * self.variances + at.sigma**2))
         own = self._apply(precision, self.centres)
         if self.dim == 1:
@@ -183,9 +183,9 @@ class Separate(Components):
 
     def _logits(self, state: Tensor, precision: Tensor, bias: Tensor, at: Level) -> Float[Tensor, "n m"]:
         """log w_i − ½ log det(α²C_i + σ²) − ½ (y′ − αc_i) P_i (y′ − αc_i)."""
+        check_rounding(state, lambda: precision.abs().amax() * state.detach().abs().amax())
         if self.dim == 1:
             apart = state - at.alpha * self.centres[:, 0]
             return self.log_weights + 0.5 * precision[:, 0].log() - 0.5 * precision[:, 0] * apart.square()
-        check_rounding(state, float(precision.abs().amax()) * float(state.detach().abs().amax()))
         linear = at.alpha * self._apply(precision, self.centres)
         return bias + state @ linear.mT - 0.5 * self._pair(state, state) @ precision.mT

@@ -105,8 +105,8 @@ def _line(target: ComponentLaw, table: Table, a: np.ndarray, b: np.ndarray, half
         denoised = target.denoiser(torch.as_tensor(x)[:, None].to(target.mean), level)[:, 0].cpu().numpy()
         guess = a[k] * x + b[k] * denoised
         after = np.sqrt(table.alpha[k + 1] ** 2 * spread + half[k] ** 2)
-        lower, upper = _log_tails(x, weights, level.alpha * centres, widths)
-        moved = _quantile(lower, upper, guess, weights, table.alpha[k + 1] * centres, after)
+        start, ahead = level.alpha * centres, table.alpha[k + 1] * centres
+        moved = _quantile(_log_tails(x, weights, start, widths), guess, mass, weights, ahead, after)
         out[k] = mass @ (moved - guess) ** 2
     return out
 
@@ -127,14 +127,19 @@ def _log_tails(
 
 
 def _quantile(
-    lower: np.ndarray,
-    upper: np.ndarray,
+    tails: tuple[np.ndarray, np.ndarray],
     guess: np.ndarray,
+    mass: np.ndarray,
     weights: np.ndarray,
     centres: np.ndarray,
     widths: np.ndarray,
 ) -> np.ndarray:
-    """y with F(y) = e^lower, 1 − F(y) = e^upper: bracketed Newton on the logarithm of the smaller tail."""
+    """y with log F(y), log(1 − F(y)) = tails: bracketed Newton on the smaller tail's logarithm.
+
+    Stops when Σ mass·(last change)² is 1e-16 of Σ mass·(y − guess)², where one more quadratic step would change nothing;
+    between far components the density all but vanishes and y is ill-determined, but no mass is there.
+    """
+    lower, upper = tails
     left = lower < upper
     low = np.full_like(guess, (centres - 40.0 * widths).min())
     high = np.full_like(guess, (centres + 40.0 * widths).max())
@@ -147,11 +152,10 @@ def _quantile(
         tail = np.where(left, below, above)
         excess = np.where(left, tail - wanted, wanted - tail)
         low, high = np.where(excess < 0, y, low), np.where(excess > 0, y, high)
-        step = excess * np.exp(np.clip(tail - log_density, -700.0, 700.0))
-        proposed = y - step
-        inside = (proposed > low) & (proposed < high)
-        moved = np.where(excess == 0, y, np.where(inside, proposed, 0.5 * (low + high)))
-        if (np.abs(moved - y) <= 1e-13 * (np.abs(y) + widths.min())).all():
-            return moved
-        y = moved
+        proposed = y - excess * np.exp(np.clip(tail - log_density, -700.0, 700.0))
+        slack = 1e-12 * (np.abs(y) + widths.min())
+        inside = (proposed >= low - slack) & (proposed <= high + slack)
+        before, y = y, np.where(excess == 0, y, np.where(inside, proposed, 0.5 * (low + high)))
+        if mass @ (y - before) ** 2 <= 1e-16 * (mass @ (y - guess) ** 2):
+            break
     return y
