@@ -51,10 +51,14 @@ def real(name: str, value: object, expected: str, low: float = -math.inf, high: 
 
 def array(name: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     """A finite float64 tensor whose shape matches `shape` (None: any length of at least one)."""
-    try:
-        tensor = torch.as_tensor(value, dtype=torch.float64).detach().clone()
-    except (TypeError, ValueError, RuntimeError):
-        refuse(name, value, "numbers")
+    if not isinstance(value, Tensor):
+        try:
+            value = torch.from_numpy(np.array(value, dtype=_real_dtype(value)))
+        except (TypeError, ValueError):
+            refuse(name, value, "an array of real numbers")
+    if value.is_complex():
+        refuse(f"{name}.dtype", value.dtype, "real numbers")
+    tensor = value.detach().to(torch.float64).clone()
     wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
     if tensor.ndim != len(shape) or any(
         have == 0 or (want is not None and have != want) for have, want in zip(tensor.shape, shape, strict=True)
@@ -64,6 +68,13 @@ def array(name: str, value: Any, shape: Sequence[int | None]) -> Tensor:
         bad = tensor[~torch.isfinite(tensor)][0].item()
         refuse(name, bad, "finite numbers only")
     return tensor
+
+
+def _real_dtype(value: Any) -> type:
+    """float64, after making sure that the value holds real numbers."""
+    if np.asarray(value).dtype.kind not in "biuf":
+        raise TypeError
+    return np.float64
 
 
 def weights(name: str, value: Any, count: int | None) -> Tensor:

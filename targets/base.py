@@ -115,19 +115,19 @@ class Target(ABC):
 
     def log_prob(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b"]:
         """log density of αX + σZ at y, nats."""
-        return self._log_prob(self._flat("y", y), at).reshape(y.shape[:-1])
+        return self._log_prob(self._flat("y", y), _level(at)).reshape(y.shape[:-1])
 
     def denoiser(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
         """m(y) = E[X given αX + σZ = y]."""
-        return self._denoiser(self._flat("y", y), at).reshape(y.shape)
+        return self._denoiser(self._flat("y", y), _level(at)).reshape(y.shape)
 
     def score(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
         """∇ log p(y) = (α m(y) − y)/σ² (Tweedie)."""
-        return (at.alpha * self.denoiser(y, at) - y) / at.sigma**2
+        return (_level(at).alpha * self.denoiser(y, at) - y) / _level(at).sigma ** 2
 
     def posterior_trace(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b"]:
         """tr Cov[X given y], total over coordinates."""
-        return self._posterior_trace(self._flat("y", y), at).reshape(y.shape[:-1])
+        return self._posterior_trace(self._flat("y", y), _level(at)).reshape(y.shape[:-1])
 
     def posterior_covariance_product(
         self, y: Float[Tensor, "*b dim"], probe: Float[Tensor, "*b dim"], at: Level
@@ -135,7 +135,7 @@ class Target(ABC):
         """Cov[X given y]·probe; its mean square over isotropic probes is ‖Cov[X given y]‖_F²."""
         if probe.shape != y.shape:
             refuse("probe.shape", tuple(probe.shape), f"the shape of y, {tuple(y.shape)}")
-        return self._posterior_product(self._flat("y", y), self._flat("probe", probe), at).reshape(y.shape)
+        return self._posterior_product(self._flat("y", y), self._flat("probe", probe), _level(at)).reshape(y.shape)
 
     @property
     def second_moment(self) -> float:
@@ -173,8 +173,10 @@ class Target(ABC):
 
         The standard error falls a little faster than points^{-1/2}; deterministic curves do not change.
         """
+        if integer("points", points, 2) & (points - 1):
+            refuse("points", points, "a power of two")
         finer = self._rebuilt(lambda item: item.refined(points))
-        finer.points = integer("points", points, 2)
+        finer.points = points
         vars(finer).pop("curve", None)
         return finer
 
@@ -202,6 +204,12 @@ class Target(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.describe()})"
+
+
+def _level(at: Level) -> Level:
+    if not isinstance(at, Level):
+        refuse("at", at, "a Level, e.g. Level(alpha, sigma) or Level.from_snr(snr)")
+    return at
 
 
 def _rebuilt(item: Any, change: Callable[[Target], Target], device: Any, dtype: torch.dtype | None) -> Any:

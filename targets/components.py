@@ -37,6 +37,11 @@ class Components(ABC):
 
     @property
     @abstractmethod
+    def means(self) -> Float[Tensor, "m d"]:
+        """Mean of each component."""
+
+    @property
+    @abstractmethod
     def total_variance(self) -> float:
         """tr Cov X."""
 

@@ -26,9 +26,8 @@ class Product(Target):
     """X = (X_1, …, X_n) with independent factors, given in order; the same object repeated is evaluated as a batch."""
 
     def __init__(self, factors: Sequence[Target]) -> None:
-        factors = list(factors)
-        if not factors:
-            refuse("factors", factors, "at least one target")
+        if not isinstance(factors, Sequence) or not factors:
+            refuse("factors", factors, "a list of at least one target")
         for factor in factors:
             if not isinstance(factor, Target):
                 refuse("factors", factor, "targets only")

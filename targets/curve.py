@@ -133,7 +133,10 @@ class Curve(ABC):
         return StepIntegrals(nodes_snr, nodes_snr * w, step, slope, mmse, starts)
 
     def _estimate(self, rows, snr: float | np.ndarray) -> Estimate:  # noqa: ANN001
-        values = np.asarray(snr, dtype=np.float64)
+        try:
+            values = np.asarray(snr, dtype=np.float64)
+        except (TypeError, ValueError):
+            refuse("snr", snr, "numbers >= 0")
         if not np.isfinite(values).all() or (values < 0).any():
             refuse("snr", snr, "finite numbers >= 0")
         out = rows(values.ravel()).reshape(-1, *values.shape)

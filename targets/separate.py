@@ -53,6 +53,10 @@ class Separate(Components):
         return self.dim // self.variances.shape[1]
 
     @property
+    def means(self) -> Float[Tensor, "m d"]:
+        return self.offset + self.centres
+
+    @property
     def total_variance(self) -> float:
         within = self.repeats * self.variances.sum(-1)
         return float(self.weights @ (within + self.centres.square().sum(-1)))

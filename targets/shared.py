@@ -58,6 +58,10 @@ class Shared(Components):
         return self.centres.shape[1]
 
     @property
+    def means(self) -> Float[Tensor, "m d"]:
+        return self.offset + self._turn_back(self._lift(self.centres))
+
+    @property
     def total_variance(self) -> float:
         centred = self.centres - self.weights @ self.centres
         return float(self.spread.sum() + self.weights @ centred.square().sum(-1))

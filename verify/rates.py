@@ -51,6 +51,8 @@ def fit(
         refuse("estimates.shape", values.shape, f"one value and error for each x, {places.shape}")
     if not (np.isfinite(values) & (values > 0)).all():
         refuse("estimates", float(values[~(np.isfinite(values) & (values > 0))][0]), "positive finite values")
+    if not (np.isfinite(errors) & (errors >= 0)).all():
+        refuse("stderr", float(errors[~(np.isfinite(errors) & (errors >= 0))][0]), "finite standard errors >= 0")
     u, v = np.log(places), np.log(values)
     local = np.diff(v) / np.diff(u)
     relative = errors / values

@@ -41,6 +41,8 @@ def run(
     """
     n, seed = integer("n", n, 1), integer("seed", seed, 0)
     start = one_of("start", start, STARTS)
+    if not isinstance(table, Table):
+        refuse("table", table, "a table: build one with verify.samplers, e.g. samplers.ddpm(grid)")
     if not isinstance(oracle, Oracle):
         refuse("oracle", oracle, "an oracle, e.g. verify.oracle.Exact(target)")
     mean = oracle.target.mean

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtri_exp
 
 from targets import Embedded, Estimate, Gaussian, Level, NotAvailableError, Product, Rotated, Target
 from targets.laws import ComponentLaw
@@ -85,29 +85,28 @@ def _gaussian(target: Gaussian, table: Table, a: np.ndarray, b: np.ndarray, half
 
 
 def _line(target: ComponentLaw, table: Table, a: np.ndarray, b: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """The same on the line, by quadrature over x of the quantile map's difference from the step."""
+    """The same on the line, by quadrature over the flow's endpoint y ~ p_half, with x = T⁻¹(y) = F_k⁻¹(F_half(y)).
+
+    Over y, not x: T all but jumps where p_half nearly vanishes between components, and T⁻¹ is flat there.
+    """
     parts = target.components
-    weights, centres = parts.weights.cpu().numpy(), (parts.centres + parts.offset).cpu().numpy()[:, 0]
+    weights, centres = parts.weights.cpu().numpy(), parts.means.cpu().numpy()[:, 0]
     spread = parts.variances[:, 0] if isinstance(parts, Separate) else parts.spread.expand(len(weights))
     spread = spread.cpu().numpy()
     out = np.empty(table.steps)
     for k in range(table.steps):
         level = Level(float(table.alpha[k]), float(table.sigma[k]))
         widths = np.sqrt(level.alpha**2 * spread + level.sigma**2)
-        unit = widths.min()
-        nodes, weight = line_nodes(level.alpha * (centres - centres[0]) / unit, widths / unit)
-        x, dx = nodes * unit + level.alpha * centres[0], weight * unit
-        log_density = _log_sum(
-            np.log(weights / widths)[:, None] - 0.5 * ((x - level.alpha * centres[:, None]) / widths[:, None]) ** 2
-        ) - 0.5 * np.log(2.0 * np.pi)
-        relevant = log_density > -80.0
-        x, mass = x[relevant], np.exp(log_density[relevant]) * dx[relevant]
-        denoised = target.denoiser(torch.as_tensor(x)[:, None].to(target.mean), level)[:, 0].cpu().numpy()
-        guess = a[k] * x + b[k] * denoised
         after = np.sqrt(table.alpha[k + 1] ** 2 * spread + half[k] ** 2)
-        start, ahead = level.alpha * centres, table.alpha[k + 1] * centres
-        moved = _quantile(_log_tails(x, weights, start, widths), guess, mass, weights, ahead, after)
-        out[k] = mass @ (moved - guess) ** 2
+        ahead, unit = table.alpha[k + 1] * centres, after.min()
+        nodes, weight = line_nodes((ahead - ahead[0]) / unit, after / unit)
+        y, dy = nodes * unit + ahead[0], weight * unit
+        log_density = _log_density(y, weights, ahead, after)
+        relevant = log_density > log_density.max() - 80.0
+        y, mass = y[relevant], np.exp(log_density[relevant]) * dy[relevant]
+        x = _quantile(_log_tails(y, weights, ahead, after), mass, weights, level.alpha * centres, widths)
+        denoised = target.denoiser(torch.as_tensor(x)[:, None].to(target.mean), level)[:, 0].cpu().numpy()
+        out[k] = mass @ (y - a[k] * x - b[k] * denoised) ** 2
     return out
 
 
@@ -126,36 +125,42 @@ def _log_tails(
     return _log_sum(log_weights + log_ndtr(z)), _log_sum(log_weights + log_ndtr(-z))
 
 
-def _quantile(
-    tails: tuple[np.ndarray, np.ndarray],
-    guess: np.ndarray,
-    mass: np.ndarray,
-    weights: np.ndarray,
-    centres: np.ndarray,
-    widths: np.ndarray,
-) -> np.ndarray:
-    """y with log F(y), log(1 − F(y)) = tails: bracketed Newton on the smaller tail's logarithm.
+def _log_density(x: np.ndarray, weights: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """log density of a Gaussian mixture on the line."""
+    z = (x - centres[:, None]) / widths[:, None]
+    return _log_sum(np.log(weights / widths)[:, None] - 0.5 * z**2) - 0.5 * np.log(2.0 * np.pi)
 
-    Stops when Σ mass·(last change)² is 1e-16 of Σ mass·(y − guess)², where one more quadratic step would change nothing;
-    between far components the density all but vanishes and y is ill-determined, but no mass is there.
+
+def _quantile(
+    tails: tuple[np.ndarray, np.ndarray], mass: np.ndarray, weights: np.ndarray, centres: np.ndarray, widths: np.ndarray
+) -> np.ndarray:
+    """x with log F(x), log(1 − F(x)) = tails: bracketed Newton on the smaller tail's logarithm, from Gaussian quantiles.
+
+    Stops when the mean square of the last change is 1e-20 of the squared width, after which one more quadratic step would
+    change nothing.
     """
     lower, upper = tails
     left = lower < upper
-    low = np.full_like(guess, (centres - 40.0 * widths).min())
-    high = np.full_like(guess, (centres + 40.0 * widths).max())
-    y = np.clip(guess, low, high)
+    mean = float(weights @ centres)
+    scale = float(np.sqrt(weights @ (widths**2 + (centres - mean) ** 2)))
+    low = np.full_like(lower, (centres - 40.0 * widths).min())
+    high = np.full_like(lower, (centres + 40.0 * widths).max())
+    x = np.clip(
+        mean + scale * np.where(left, ndtri_exp(np.minimum(lower, upper)), -ndtri_exp(np.minimum(lower, upper))),
+        low,
+        high,
+    )
     wanted = np.where(left, lower, upper)
     for _ in range(NEWTON_STEPS):
-        below, above = _log_tails(y, weights, centres, widths)
-        z = (y - centres[:, None]) / widths[:, None]
-        log_density = _log_sum(np.log(weights / widths)[:, None] - 0.5 * z**2) - 0.5 * np.log(2.0 * np.pi)
+        below, above = _log_tails(x, weights, centres, widths)
         tail = np.where(left, below, above)
         excess = np.where(left, tail - wanted, wanted - tail)
-        low, high = np.where(excess < 0, y, low), np.where(excess > 0, y, high)
-        proposed = y - excess * np.exp(np.clip(tail - log_density, -700.0, 700.0))
-        slack = 1e-12 * (np.abs(y) + widths.min())
+        low, high = np.where(excess < 0, x, low), np.where(excess > 0, x, high)
+        slope = tail - _log_density(x, weights, centres, widths)
+        proposed = x - excess * np.exp(np.clip(slope, -700.0, 700.0))
+        slack = 1e-12 * (np.abs(x) + widths.min())
         inside = (proposed >= low - slack) & (proposed <= high + slack)
-        before, y = y, np.where(excess == 0, y, np.where(inside, proposed, 0.5 * (low + high)))
-        if mass @ (y - before) ** 2 <= 1e-16 * (mass @ (y - guess) ** 2):
+        before, x = x, np.where(excess == 0, x, np.where(inside, proposed, 0.5 * (low + high)))
+        if mass @ (x - before) ** 2 <= 1e-20 * widths.min() ** 2:
             break
-    return y
+    return x

@@ -17,8 +17,8 @@ import math
 import torch
 from torch import Tensor
 
-from targets import Estimate, Level, Target
-from targets.arguments import integer
+from targets import Estimate, Level, NotAvailableError, Target
+from targets.arguments import integer, refuse
 from verify.kl.frozen import check_inputs
 from verify.oracle import Oracle
 from verify.step import Table
@@ -30,6 +30,13 @@ def simulated_chain(
     """Mean log-ratio of `n` true chains with its standard error, nats; start="exact", one-evaluation tables with noise."""
     oracle = check_inputs(target, table, oracle)
     n = integer("n", n, 2)
+    if not isinstance(generator, torch.Generator):
+        refuse("generator", generator, "a torch.Generator")
+    if not table.stochastic:
+        raise NotAvailableError(
+            f"simulated chain KL of {table.method.name}: a step without noise has a singular kernel, and the divergence is "
+            "infinite; available: particles"
+        )
     a, b, s = table.affine()
     levels = [Level(float(al), float(si)) for al, si in zip(table.alpha, table.sigma, strict=True)]
     clean = target.sample(n, generator)
