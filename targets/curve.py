@@ -105,7 +105,7 @@ class Curve(ABC):
         snr = np.exp(u.ravel())
         rows = (np.sqrt(self.slope_rows(snr)) * (snr * w.ravel())).sum(1)
         if low is None:
-            rows = rows + np.exp(bottom) * np.sqrt(self.slope_rows(np.zeros(1)))[:, 0]
+            rows = rows + np.exp(bottom) * np.sqrt(self.slope_rows(np.array([0.0, np.exp(bottom)]))).mean(1)
         return Estimate.jackknife(rows, self.bias * rows[0], self.method)
 
     def over_steps(self, snr: np.ndarray) -> StepIntegrals:
@@ -140,7 +140,11 @@ class Curve(ABC):
         if not np.isfinite(values).all() or (values < 0).any():
             refuse("snr", snr, "finite numbers >= 0")
         out = rows(values.ravel()).reshape(-1, *values.shape)
-        return Estimate.jackknife(out, self.bias * np.abs(out[0]), self.method)
+        return Estimate.jackknife(out, (self.bias + self.extrapolation(values)) * np.abs(out[0]), self.method)
+
+    def extrapolation(self, snr: np.ndarray) -> np.ndarray:
+        """Relative error of continuing beyond a sampled range, in the shape of `snr`; zero where nothing is sampled."""
+        return np.zeros_like(snr)
 
     @staticmethod
     def _bound(name: str, value: float) -> float:
@@ -214,6 +218,9 @@ class BlurredCurve(Curve):
         crossing = np.interp(self.inner.edges, effective, wide, left=np.nan, right=np.nan)
         return np.unique(np.concatenate([wide, crossing[np.isfinite(crossing)]]))
 
+    def extrapolation(self, snr: np.ndarray) -> np.ndarray:
+        return self.inner.extrapolation((snr.ravel() * self._sum(snr.ravel(), 1)).reshape(snr.shape))
+
     def slope_rows(self, snr: np.ndarray) -> np.ndarray:
         s = snr * self._sum(snr, 1)
         cross = 2.0 * self.inner.mmse_rows(s) * self._sum(snr, 3, 1) if self.variances[-1] > 0 else 0.0
@@ -238,6 +245,9 @@ class SumCurve(Curve):
     @cached_property
     def edges(self) -> np.ndarray:
         return np.unique(np.concatenate([curve.edges for curve, _ in self.parts]))
+
+    def extrapolation(self, snr: np.ndarray) -> np.ndarray:
+        return np.max([curve.extrapolation(snr) for curve, _ in self.parts], axis=0)
 
     def slope_rows(self, snr: np.ndarray) -> np.ndarray:
         return self._sum([count * curve.slope_rows(snr) for curve, count in self.parts])

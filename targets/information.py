@@ -67,7 +67,14 @@ def _on_a_line(centres: Float[Tensor, "m r"]) -> tuple[Tensor, Tensor] | None:
 
 
 def _sampled(
-    components: Components, dim: int, low: float, high: float, head: float, points: int, *, discrete: bool
+    components: Components,
+    dim: int,
+    low: float,
+    high: float,
+    head: float,
+    points: int,
+    *,
+    least_rate: float | None = None,
 ) -> TabulatedCurve:
     weights = components.weights
 
@@ -75,20 +82,32 @@ def _sampled(
         index = pick(weights, torch.as_tensor(u, device=weights.device))
         return components.draw(index, torch.as_tensor(z).to(weights))
 
-    return sampled_curve(components.posterior_trace, draw, dim, low, high, head=head, discrete=discrete, points=points)
+    return sampled_curve(
+        components.posterior_trace,
+        draw,
+        dim,
+        low,
+        high,
+        head=head,
+        discrete=least_rate is not None,
+        points=points,
+        least_rate=least_rate or 0.0,
+    )
 
 
 def _sampled_atoms(weights: Tensor, atoms: Float[Tensor, "m r"], cap: float, points: int) -> TabulatedCurve:
-    """Discrete law in several dimensions: from 1e-2 of its largest variance to its nearest neighbours' scale."""
+    """Discrete law in several dimensions: from 1e-2 of its largest atom to its nearest neighbours' scale."""
     principal = torch.linalg.svdvals(atoms * weights.sqrt()[:, None]).square()
     gaps = torch.cat([_nearest(block, atoms) for block in atoms.split(1024)])
     order = gaps.argsort()
     reached = weights[order].cumsum(0)
     typical = float(gaps[order][torch.searchsorted(reached, torch.as_tensor(0.01).to(reached))])
-    low, high = 1e-2 / float(principal[0]), 8.0 * 14.0 / typical**2
+    low, high = 1e-2 / float(atoms.square().sum(-1).max()), 8.0 * 14.0 / typical**2
     core = Shared(weights, atoms, torch.zeros_like(atoms[0]))
     high = max(min(high, cap), 10.0 * low)
-    return _sampled(core, atoms.shape[1], low, high, float(principal.square().sum()), points, discrete=True)
+    return _sampled(
+        core, atoms.shape[1], low, high, float(principal.square().sum()), points, least_rate=typical**2 / 8.0
+    )
 
 
 def _nearest(block: Tensor, atoms: Tensor) -> Tensor:
@@ -102,4 +121,4 @@ def _sampled_separate(components: Separate, points: int) -> TabulatedCurve:
     principal = torch.linalg.eigvalsh(components.covariance())
     positive = components.variances[components.variances > 1e-12 * components.variances.max()]
     low, high = 1e-2 / float(principal[-1]), 1e3 / float(positive.min())
-    return _sampled(components, components.dim, low, high, float(principal.square().sum()), points, discrete=False)
+    return _sampled(components, components.dim, low, high, float(principal.square().sum()), points)

@@ -54,6 +54,7 @@ def sampled_curve(
     points: int,
     replicates: int = REPLICATES,
     seed: int = 0,
+    least_rate: float = 0.0,
     panel: float = 1.0,
     degree: int = 8,
 ) -> TabulatedCurve:
@@ -90,6 +91,7 @@ def sampled_curve(
         degree=degree,
         panel=panel,
         tolerance=None,
+        least_rate=least_rate,
     )
 
 

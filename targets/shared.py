@@ -83,7 +83,11 @@ class Shared(Components):
             z = self._reduce(state)
             outside = (state.square() / total).sum(-1) - (z.square() / inside).sum(-1)
             normaliser = 0.5 * (torch.log(2 * math.pi * total)).sum()
-            return (torch.logsumexp(self._logits(z, at, inside), -1) - 0.5 * outside - normaliser,)
+            logits = self._logits(z, at, inside)
+            top = logits.argmax(-1)
+            near = (z - at.alpha * self.centres[top]).square() / inside  # by differences: exact where it decides
+            others = torch.logsumexp(logits - logits.gather(-1, top[:, None]), -1)
+            return (self.log_weights[top] - 0.5 * near.sum(-1) + others - 0.5 * outside - normaliser,)
 
         return by_rows(rows, len(self.weights), y)[0]
 

@@ -4,8 +4,8 @@ Interpolating the logarithm keeps D positive, so the mmse that is integrated fro
 and keeps relative accuracy where D is exponentially small.  Head and tail are analytic:
 
     γ < γ_lo:   D = D(0) + (D(γ_lo) − D(0)) γ/γ_lo,  with D(0) = ‖Cov X‖_F² known exactly
-    γ > γ_hi:   discrete law     log D falls linearly in γ (nearest atoms: rate gap²/8)
-                continuous law   D falls like γ⁻²
+    γ > γ_hi:   discrete law     mmse and D fall exponentially in γ (nearest atoms: rate gap²/8)
+                continuous law   mmse falls like γ⁻¹, D like γ⁻²
 
 Where the points are exact, a panel is halved until its last coefficients are below `tolerance`; where they are
 random (replicates that share their random numbers across γ, so that each is a smooth curve) the panels are given.
@@ -41,9 +41,11 @@ class TabulatedCurve(Curve):
         discrete: bool,
         method: str,
         degree: int = DEGREE,
-        panel: float = 2.0,
+        panel: float = 1.0,
         tolerance: float | None = 1e-12,
+        least_rate: float = 0.0,
     ) -> None:
+        self._least_rate = least_rate
         self.method, self.head, self.discrete, self.degree = method, head, discrete, degree
         self._x = np.cos(np.pi * np.arange(degree, -1, -1) / degree)
         self._to_coefficients = _chebyshev_transform(self._x)
@@ -110,9 +112,18 @@ class TabulatedCurve(Curve):
         share = np.diff(self.information_rows(np.exp(self._edges))[0])
         return float(max(1e-13, (tail * share).sum() / share.sum()))
 
-    @property
+    @cached_property
     def edges(self) -> np.ndarray:
-        return self._edges
+        if not self.discrete:
+            return self._edges
+        tail = np.log(self._ends[1] + np.geomspace(0.25, 64.0, 9) / self._tail_rate)
+        return np.concatenate([self._edges, tail])
+
+    def extrapolation(self, snr: np.ndarray) -> np.ndarray:
+        if not self.discrete or len(self._log_slope) == 1:
+            return np.zeros_like(snr)
+        beyond = np.maximum(snr - self._ends[1], 0.0) * self._tail_rate
+        return np.minimum(1.0, np.expm1(np.minimum(0.5 * beyond, 1.0)))
 
     def _interpolate(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
         """The interpolant at each u, (rows, n): one matrix product a panel, Chebyshev polynomials by coefficients."""
@@ -153,25 +164,11 @@ class TabulatedCurve(Curve):
         below, above = snr < low, snr > high
         if below.any():
             out[:, below] = self.head + (at_low[:, None] - self.head) * (snr[below] / low)
-        if above.any():
-            out[:, above] = at_high[:, None] * self._tail(snr[above], 0)
+        if above.any() and self.discrete:
+            out[:, above] = self._tail_rate * self._tail_mmse(snr[above])
+        elif above.any():
+            out[:, above] = at_high[:, None] * (high / snr[above]) ** 2
         return out
-
-    def _tail(self, snr: np.ndarray, integral: int) -> np.ndarray:
-        """The tail's shape at γ > γ_hi, or its integral from γ to ∞; (rows or 1, n), one at γ_hi."""
-        high = self._ends[1]
-        if not self.discrete:
-            return (high / snr) ** 2 if integral == 0 else high**2 / snr
-        rate = self._tail_rate
-        return np.exp(-rate * (snr - high))[None] / rate**integral
-
-    @cached_property
-    def _tail_rate(self) -> float:
-        """−Δ log D/Δγ over the last panel (of the value itself: a replicate alone is too noisy to extrapolate)."""
-        first, last = self._edges[-2:]
-        ends = np.array([first, last])
-        logs = self._interpolate(self._log_slope[:1], ends)[0]
-        return float(max(logs[0] - logs[1], 1e-3) / np.diff(np.exp(ends))[0])
 
     def mmse_rows(self, snr: np.ndarray) -> np.ndarray:
         low, high = self._ends
@@ -183,8 +180,7 @@ class TabulatedCurve(Curve):
                 self.head + (self._slope_ends[0][:, None] - self.head) * (0.5 + 0.5 * g / low)
             )
         if above.any():
-            tail = self._tail(snr[above], 1) / self._tail(np.array([high]), 1)
-            out[:, above] = self._mmse_high[:, None] * tail
+            out[:, above] = self._tail_mmse(snr[above])
         return out
 
     def information_rows(self, snr: np.ndarray) -> np.ndarray:
@@ -199,13 +195,24 @@ class TabulatedCurve(Curve):
             out[:, above] += 0.5 * self._mmse_high[:, None] * self._tail_information(snr[above])
         return out
 
+    def _tail_mmse(self, snr: np.ndarray) -> np.ndarray:
+        """mmse at γ > γ_hi: exponential in γ (discrete law) or 1/γ, continuous at γ_hi."""
+        high, value = self._ends[1], self._mmse_high[:, None]
+        return value * np.exp(-self._tail_rate * (snr - high)) if self.discrete else value * high / snr
+
     def _tail_information(self, snr: np.ndarray) -> np.ndarray:
         """∫_{γ_hi}^γ of the tail's mmse, whose value at γ_hi is one."""
         high = self._ends[1]
         if not self.discrete:
             return high * np.log(snr / high)[None]
-        rate = self._tail_rate
-        return -np.expm1(-rate * (snr - high)) / rate
+        return -np.expm1(-self._tail_rate * (snr - high)) / self._tail_rate
+
+    @cached_property
+    def _tail_rate(self) -> float:
+        """−Δ log mmse/Δγ over the last panel, or the least possible rate (nearest atoms: gap²/8) where that is larger."""
+        ends = self._edges[-2:]
+        logs = self._interpolate(self._log_mmse[:1], ends)[0]
+        return max(float((logs[0] - logs[1]) / np.diff(np.exp(ends))[0]), self._least_rate)
 
 
 def _chebyshev_transform(x: np.ndarray) -> np.ndarray:

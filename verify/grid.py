@@ -178,8 +178,10 @@ class Grid:
 
 def _window(steps: int, snr: tuple[float, float]) -> tuple[int, float, float]:
     steps = integer("steps", steps, 1)
-    low, high = ascending("snr", snr)[[0, -1]]
-    return steps, float(low), float(high)
+    ends = ascending("snr", snr)
+    if len(ends) != 2:
+        refuse("snr", snr, "two values, (low, high)")
+    return steps, float(ends[0]), float(ends[1])
 
 
 def _times(steps: int, ou_time: tuple[float, float]) -> tuple[int, float, float]:

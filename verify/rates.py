@@ -1,9 +1,9 @@
 """Rates: log–log slopes with intervals.
 
 Exact rows (no standard error): the local slopes between neighbours are numbers without noise; the slope is the last of
-them and the interval reaches from the last to its Richardson extrapolation, in both directions.
+them and the interval reaches twice as far as its Richardson extrapolation, in both directions.
 Noisy rows: weighted least squares of log value on log x with weights 1/(stderr/value)², and Student's interval, widened
-by the residual scatter where that exceeds the stated errors.
+by the residual scatter where that exceeds the stated errors: conservative where the stated errors are right.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def fit(
     x: strictly ascending, at least three values.  estimates: `Estimate`s, or positive values with their `stderr`.
     """
     places = ascending("x", x, minimum_length=3)
+    if not isinstance(estimates, (Sequence, np.ndarray)):
+        refuse("estimates", estimates, "a sequence of estimates or of positive values")
     if stderr is None and len(estimates) and isinstance(estimates[0], Estimate):
         values = np.array([float(e.value) for e in estimates])
         errors = np.array([float(e.stderr) for e in estimates])
@@ -61,11 +63,11 @@ def fit(
 
 
 def _exact(u: np.ndarray, local: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """The last local slope; half-width: its distance from the extrapolation of the last two in 1/x, at least 1e-9."""
+    """The last local slope; half-width: twice its distance from the extrapolation of the last two in 1/x, at least 1e-9."""
     middle = 0.5 * (u[1:] + u[:-1])
     ratio = np.exp(middle[-1] - middle[-2])
     extrapolated = local[-1] + (local[-1] - local[-2]) / (ratio - 1.0)
-    half = max(abs(extrapolated - local[-1]), 1e-9)
+    half = max(2.0 * abs(extrapolated - local[-1]), 1e-9)
     return float(local[-1]), (float(local[-1] - half), float(local[-1] + half))
 
 

@@ -21,7 +21,7 @@ from targets import Estimate, NotAvailableError, Target
 from targets.arguments import one_of
 from verify.kl.flow_noise import flow_noise
 from verify.kl.frozen import check_inputs, frozen_denoiser, summed
-from verify.kl.initial import initial
+from verify.kl.initial import initial, rounding
 from verify.oracle import Exact, Oracle
 from verify.samplers.ddpm import posterior
 from verify.step import Table
@@ -54,7 +54,8 @@ def chain(
         if not isinstance(oracle, Exact):
             raise NotAvailableError("chain KL (flow+noise) with a perturbed oracle; available: reference='reverse'")
         return flow_noise(target, table, first)
-    return summed(target, first, reverse_steps(target, table, oracle), "chain against the reverse chain")
+    steps = reverse_steps(target, table, oracle)
+    return summed(target, first, steps, "chain against the reverse chain", rounding(target, table, start))
 
 
 def reverse_steps(target: Target, table: Table, oracle: Oracle) -> np.ndarray:

@@ -40,10 +40,11 @@ def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:
     return oracle
 
 
-def summed(target: Target, first: np.ndarray, steps: np.ndarray, method: str) -> Estimate:
-    """KL at the start plus the sum over steps, both with one row a replicate."""
+def summed(target: Target, first: np.ndarray, steps: np.ndarray, method: str, rounding: float) -> Estimate:
+    """KL at the start (with its rounding) plus the sum over steps, both with one row a replicate."""
     rows = first + steps.sum(1)
-    return Estimate.jackknife(rows, target.curve.bias * abs(rows[0]), f"{method}; mmse curve by {target.curve.method}")
+    bias = target.curve.bias * abs(rows[0]) + rounding
+    return Estimate.jackknife(rows, bias, f"{method}; mmse curve by {target.curve.method}")
 
 
 def log_remainder(q: np.ndarray) -> np.ndarray:

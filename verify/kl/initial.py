@@ -39,6 +39,14 @@ def initial(target: Target, table: Table, start: str) -> np.ndarray:
     return moment + 0.5 * snr * mean_square
 
 
+def rounding(target: Target, table: Table, start: str) -> float:
+    """Rounding left in `initial`: terms of order γ_0² cancel for the vp prior (down to γ_0⁴ on ±1)."""
+    if start != "prior":
+        return 0.0
+    snr = float(table.snr[0])
+    return 1e-15 * min(snr, snr**2) * (target.second_moment + target.dim)
+
+
 def _gap(target: Target, snr: float) -> np.ndarray:
     """∫_0^γ (mmse(0) − mmse) = ∫_0^γ (γ − s) D(s) ds, from a geometric ladder below γ: rows."""
     if not snr > 0:

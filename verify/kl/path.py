@@ -28,7 +28,7 @@ import numpy as np
 
 from targets import Estimate, NotAvailableError, Target
 from verify.kl.frozen import check_inputs, frozen_denoiser, log_remainder, summed
-from verify.kl.initial import initial
+from verify.kl.initial import initial, rounding
 from verify.oracle import Exact, Oracle
 from verify.samplers.ddpm import posterior
 from verify.samplers.ei_sde import coefficients as ei_sde_coefficients
@@ -54,17 +54,18 @@ def path(target: Target, table: Table, *, start: str = "exact", oracle: Oracle |
             f"path KL of {table.method.name}: its steps are not those of ddpm, ei_sde or euler_maruyama, so its path measure "
             "is singular to the reverse SDE's; available: " + _available(table)
         )
-    first = initial(target, table, start)
+    first, doubt = initial(target, table, start), rounding(target, table, start)
     integral, mmse = frozen_denoiser(target, table)
     if kind == "ddpm":
         square = oracle.moments(table.alpha[:-1], table.sigma[:-1]).square
-        return summed(target, first, integral + 0.5 * np.diff(table.snr) * square, "Girsanov, frozen denoiser")
+        return summed(target, first, integral + 0.5 * np.diff(table.snr) * square, "Girsanov, frozen denoiser", doubt)
     steps = integral + _frozen_score(target, table, mmse)
     if kind == "euler_maruyama":
         steps = steps + _frozen_drift(target, table, mmse)
     if not isinstance(oracle, Exact):
         steps = steps + _error_terms(table, oracle, kind)
-    return summed(target, first, steps, "Girsanov, frozen score" if kind == "ei_sde" else "Girsanov, Euler-Maruyama")
+    method = "Girsanov, frozen score" if kind == "ei_sde" else "Girsanov, Euler-Maruyama"
+    return summed(target, first, steps, method, doubt)
 
 
 def discretisation(table: Table) -> Discretisation | None:
