@@ -51,7 +51,9 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
         for axis in axes.flat[: len(chosen)]:
             handles, labels = axis.get_legend_handles_labels()
             shown |= dict(zip(labels, handles, strict=True))
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8.5
+        )
         written += style.save(figure, name, origin["command"], origin["commit"][:12])
     return written
 
@@ -91,7 +93,12 @@ def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str) -> None:
 def _ticks(axis: Axes, dims: list[int]) -> None:
     """Plain numbers at the dimensions themselves where a decade is too coarse."""
     if dims[-1] < 1000 * dims[0]:
-        axis.set_xticks(dims, [str(d) for d in dims])
+        least = (dims[-1] / dims[0]) ** (1 / 7)
+        shown = [dims[-1]]
+        for dim in reversed(dims):
+            if dim * least <= shown[-1]:
+                shown.append(dim)
+        axis.set_xticks(shown, [str(d) for d in shown])
         axis.minorticks_off()
 
 

@@ -14,7 +14,8 @@ from verify import Grid, kl, samplers
 
 def side_by_side(first, second, rounds=15):
     """Median of the ratio of times, the two run in turn."""
-    first(), second()
+    first()
+    second()
     ratios = []
     for _ in range(rounds):
         times = []
