@@ -25,7 +25,7 @@ check: $(READY)
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
 bench: $(READY)
-	$(BIN)/python -m pytest -p no:xdist tests/bench --benchmark-only $(ARGS)
+	$(BIN)/python -m pytest -p no:xdist tests/bench -s --benchmark-only $(ARGS)
 
 figures: $(READY)
 	$(BIN)/python -m figures

@@ -100,7 +100,7 @@ def check_rounding(y: Tensor, gain: Callable[[], Tensor]) -> None:
     """Refuse reduced precision where a log-responsibility, of size gain·‖y‖, could be off by `FLOAT32_TOLERANCE`."""
     if y.dtype == torch.float64 or y.numel() == 0:
         return
-    error = torch.finfo(y.dtype).eps * float(y.detach().square().sum(-1).amax().sqrt() * gain())
+    error = torch.finfo(y.dtype).eps * float(torch.linalg.vector_norm(y.detach(), dim=-1).amax() * gain())
     if error > FLOAT32_TOLERANCE:
         refuse(
             "rounding error of a log-responsibility",

@@ -97,7 +97,9 @@ def _sampled(
 
 def _sampled_atoms(weights: Tensor, atoms: Float[Tensor, "m r"], cap: float, points: int) -> TabulatedCurve:
     """Discrete law in several dimensions: from 1e-2 of its largest atom to its nearest neighbours' scale."""
-    principal = torch.linalg.svdvals(atoms * weights.sqrt()[:, None]).square()
+    _, scales, axes = torch.linalg.svd(atoms * weights.sqrt()[:, None], full_matrices=False)
+    kept = scales > 1e-12 * scales[0]
+    atoms, principal = atoms @ axes[kept].mT, scales[kept].square()
     gaps = torch.cat([_nearest(block, atoms) for block in atoms.split(1024)])
     order = gaps.argsort()
     reached = weights[order].cumsum(0)

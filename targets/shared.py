@@ -26,7 +26,7 @@ class Shared(Components):
 
     The offset is the mean, but zero along a single varying coordinate: there centring would round away the small gaps
     of a law with many scales, and differences are affordable.  Coordinates in which the centres do not vary, and
-    directions outside their span where that halves the work (isotropic covariance only), never enter the products.
+    directions outside their span where that saves work (isotropic covariance only), never enter the products.
     """
 
     def __init__(self, weights: Tensor, centres: Tensor, spread: Tensor, rotation: Tensor | None = None) -> None:
@@ -51,6 +51,10 @@ class Shared(Components):
         else:
             self.centres = reduced - weights @ reduced
         self.log_weights = weights.log()
+        untouched = rotation is None and self.basis is None and self.index is None and self.rank > 1
+        near = bool(self.offset.square().sum() <= 100.0 * self.total_variance)
+        self.direct = untouched and near and self.isotropic
+        """Nothing to turn, reduce or centre: the state itself is the query."""
 
     @property
     def rank(self) -> int:
@@ -95,6 +99,8 @@ class Shared(Components):
         total = at.alpha**2 * self.spread + at.sigma**2
         inside = self._inside(total)
         shrink, gain = at.sigma**2 / inside, at.alpha * self.spread / total
+        if self.direct:
+            return self._attend_directly(y, at, inside, float(shrink[0]), float(gain[0]))
         state = self._centred(y, at)
         plain = self.rotation is None and self.basis is None and self.index is None
         values = self.centres * shrink + self.offset if plain else self.centres * shrink
@@ -111,11 +117,20 @@ class Shared(Components):
                 between = attend(z, self.centres, values, bias, at.alpha / float(inside[0]))
             else:
                 between = attend(z * (at.alpha / inside), self.centres, values, bias, 1.0)
-        if plain and self.isotropic:
-            return between if self.spread[0] == 0 else torch.add(between, state, alpha=float(gain[0]))
         if plain:
             return torch.addcmul(between, state, gain)
         return self.offset + self._turn_back(torch.addcmul(self._lift(between), state, gain))
+
+    def _attend_directly(self, y: Tensor, at: Level, inside: Tensor, shrink: float, gain: float) -> Tensor:
+        """The denoiser without a pass over the batch beside the attention: the offset goes into bias and values."""
+        check_rounding(y, lambda: self._gain(y, at, inside))
+        pull = at.alpha / float(inside[0])
+        bias = self._bias(at, inside) - pull * at.alpha * (self.centres @ self.offset)
+        values = self.centres * shrink + self.offset * (1.0 - gain * at.alpha)
+        between = attend(y, self.centres, values, bias, pull)
+        if gain == 0:
+            return between
+        return torch.add(between, y, alpha=gain) if between.requires_grad else between.add_(y, alpha=gain)
 
     def posterior_trace(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, " n"]:
         within, inside, centres = self._posterior_parts(at)
@@ -219,10 +234,13 @@ class Shared(Components):
 
 
 def _span(points: Float[Tensor, "m k"]) -> Float[Tensor, "k r"] | None:
-    """Orthonormal basis of the span of `points` where it has at most half their dimension, else None."""
+    """Orthonormal basis of the span of `points` where projecting on it saves work, else None.
+
+    Into and out of r directions costs r(m + k) products a row, all k of them mk: worth it below four fifths.
+    """
     count, dim = points.shape
-    if dim < 2 or (count - 1 > dim / 2 and count * dim * min(count, dim) > 2e9):
+    if dim < 2 or count * dim * min(count, dim) > 2e9:
         return None
     _, values, right = torch.linalg.svd(points, full_matrices=False)
     rank = int((values > 1e-12 * values[0]).sum())
-    return right[:rank].mT.contiguous() if rank <= dim / 2 else None
+    return right[:rank].mT.contiguous() if rank * (count + dim) <= 0.8 * count * dim else None
