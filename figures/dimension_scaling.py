@@ -54,7 +54,8 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8.5
         )
-        written += style.save(figure, name, origin["command"], origin["commit"][:12])
+        folder = style.FRONT if path == COMMITTED and name == NAME else style.RENDERED
+        written += style.save(figure, folder, name, origin["command"], origin["commit"][:12])
     return written
 
 

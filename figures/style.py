@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 RENDERED = Path(__file__).resolve().parent / "rendered"
+FRONT = Path(__file__).resolve().parent / "front"
+"""The committed figures, redrawn only from committed rows."""
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 9,
@@ -53,11 +55,11 @@ def canvas(width: float, height: float, rows: int, columns: int, **kwargs: objec
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)  # type: ignore[arg-type]
 
 
-def save(figure: Figure, name: str, command: str, commit: str) -> list[Path]:
-    """PNG and SVG under figures/rendered, with the command and commit that made them in the metadata."""
-    RENDERED.mkdir(exist_ok=True)
+def save(figure: Figure, folder: Path, name: str, command: str, commit: str) -> list[Path]:
+    """PNG and SVG in `folder`, with the command and commit that made them in the metadata."""
+    folder.mkdir(exist_ok=True)
     origin = f"{command} @ {commit}"
-    paths = [RENDERED / f"{name}.png", RENDERED / f"{name}.svg"]
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     figure.savefig(paths[0], dpi=160, metadata={"Description": origin})
     figure.savefig(paths[1], metadata={"Description": origin, "Date": None})
     return paths
