@@ -19,7 +19,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from targets.sampled import POINTS
 
 if TYPE_CHECKING:
     from targets.curve import Curve
+
+Law = TypeVar("Law", bound="Target")
 
 
 class Target(ABC):
@@ -159,7 +161,7 @@ class Target(ABC):
         """I(X; x) at snr γ ≥ 0 (scalar or array), nats."""
         return self.curve.mutual_information(snr)
 
-    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self: Law, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Law:
         """The same law with its tensors on another device or in another dtype (float32 where speed is wanted)."""
         if self._double is not None and dtype == torch.float64:
             return self._double.to(device, dtype)  # type: ignore[return-value]
@@ -168,7 +170,7 @@ class Target(ABC):
             moved._double = self if self._double is None else self._double
         return moved
 
-    def refined(self, points: int) -> Self:
+    def refined(self: Law, points: int) -> Law:
         """The same law whose sampled curve takes `points` points (a power of two) in each replicate.
 
         The standard error falls a little faster than points^{-1/2}; deterministic curves do not change.
@@ -181,8 +183,8 @@ class Target(ABC):
         return finer
 
     def _rebuilt(
-        self, change: Callable[[Target], Target], device: Any = None, dtype: torch.dtype | None = None
-    ) -> Self:
+        self: Law, change: Callable[[Target], Target], device: Any = None, dtype: torch.dtype | None = None
+    ) -> Law:
         new = copy.copy(self)
         for key, item in vars(self).items():
             setattr(new, key, item if key in ("curve", "_double") else _rebuilt(item, change, device, dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class GaussianMixture(ComponentLaw):
         self._set(w, mu, _check_covariances(covariances, (*mu.shape, mu.shape[1])), "full")
 
     @classmethod
-    def isotropic(cls, weights: Any, means: Any, variances: Any) -> Self:
+    def isotropic(cls, weights: Any, means: Any, variances: Any) -> GaussianMixture:
         """C_i = v_i·1: one float for all components, or (m,)."""
         w, mu = _centres(weights, means)
         if np.ndim(variances) == 0:
@@ -39,13 +39,13 @@ class GaussianMixture(ComponentLaw):
         return cls._make(w, mu, _check_variances(variances, (len(w),)), "isotropic")
 
     @classmethod
-    def diagonal(cls, weights: Any, means: Any, variances: Any) -> Self:
+    def diagonal(cls, weights: Any, means: Any, variances: Any) -> GaussianMixture:
         """C_i = diag(v_i): (m, d)."""
         w, mu = _centres(weights, means)
         return cls._make(w, mu, _check_variances(variances, tuple(mu.shape)), "diagonal")
 
     @classmethod
-    def shared(cls, weights: Any, means: Any, covariance: Any) -> Self:
+    def shared(cls, weights: Any, means: Any, covariance: Any) -> GaussianMixture:
         """One covariance (d, d) for all components."""
         w, mu = _centres(weights, means)
         matrix = _check_covariances(covariance, (mu.shape[1], mu.shape[1]), "covariance")
@@ -56,7 +56,7 @@ class GaussianMixture(ComponentLaw):
         return law
 
     @classmethod
-    def _make(cls, w: Tensor, mu: Tensor, spread: Tensor, structure: str) -> Self:
+    def _make(cls, w: Tensor, mu: Tensor, spread: Tensor, structure: str) -> GaussianMixture:
         law = cls.__new__(cls)
         law._set(w, mu, spread, structure)
         return law

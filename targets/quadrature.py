@@ -3,7 +3,7 @@
 At snr γ the standardised state √γ X + Z has components N(√γ a_i, w_i²), w_i² = 1 + γv_i.  Its posterior variance
 V is integrated against its density p: mmse = ∫ p V, −mmse′ = ∫ p V².  Two components of width w at separation g
 exchange over a length w²/g and put poles at distance πw²/g from the axis; panels of at most w/2 with 20 Gauss nodes
-leave a relative error below 1e-11 as long as e^{-g²/8w²} > 1e-18, the stated floor (beyond it the integrand is
+leave a relative error below 1e-11 as long as e^{-g²/8w²} > 1e-15, the stated floor (beyond it the integrand is
 weighed down faster than the rule degrades, and only the relative error of a negligible number grows).
 
 Atoms are differenced before they are scaled by √γ, and the line is cut wherever neighbours are more than 2·REACH
@@ -20,7 +20,7 @@ import numpy as np
 REACH = 23.0
 """Half-width of a component's window in its own standard deviations: e^{-REACH²/2} = 1e-115."""
 
-FLOOR = 1e-18
+FLOOR = 1e-15
 """mmse(γ)/mmse(0) down to which the relative accuracy is 1e-10 (discrete laws)."""
 
 PANEL_NODES = np.polynomial.legendre.leggauss(20)
