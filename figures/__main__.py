@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import sys
 
-from figures import dimension_scaling
+from figures import dimension_scaling, step_scaling
 
-DRAWERS = {dimension_scaling.NAME: dimension_scaling.draw}
+DRAWERS = {dimension_scaling.NAME: dimension_scaling.draw, step_scaling.NAME: step_scaling.draw}
 
 
 def main(names: list[str]) -> None:

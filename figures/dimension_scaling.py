@@ -47,13 +47,7 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
             _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity)
         for axis in axes.flat[len(chosen) :]:
             axis.set_visible(False)
-        shown = {}
-        for axis in axes.flat[: len(chosen)]:
-            handles, labels = axis.get_legend_handles_labels()
-            shown |= dict(zip(labels, handles, strict=True))
-        figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8.5
-        )
+        style.shared_legend(figure, axes.flat[: len(chosen)])
         folder = style.FRONT if path == COMMITTED and name == NAME else style.RENDERED
         written += style.save(figure, folder, name, origin["command"], origin["commit"][:12])
     return written
@@ -70,8 +64,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str) -> None:
             continue
         error = 4 * series.stderr.astype(float) + series.bias.astype(float)
         axis.errorbar(series.dim, series.value.astype(float), yerr=error, capsize=2, **looks)  # type: ignore[arg-type]
-        _slope(axis, series, looks["color"])
-        if quantity == "kl" and sampler == "ddpm":
+        style.end_slope(axis, series.dim.to_numpy(float), series.value.to_numpy(float), looks["color"])
+        if quantity == "kl" and (sampler, reference) == ("ddpm", "reverse SDE"):
             axis.plot(
                 series.dim,
                 series.bound.astype(float),
@@ -88,33 +82,4 @@ def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str) -> None:
     axis.set(xscale="log", yscale="log", xlabel="ambient dimension D" if group == "b" else "dimension d")
     axis.set_ylabel(f"KL, nats (K = {int(kept.steps.iloc[0])})" if quantity == "kl" else "K*: steps to reach ε²")
     axis.set_title(f"{family}\n({group}) {GROUPS[group]}")
-    _ticks(axis, sorted(set(kept.dim)))
-
-
-def _ticks(axis: Axes, dims: list[int]) -> None:
-    """Plain numbers at the dimensions themselves where a decade is too coarse."""
-    if dims[-1] < 1000 * dims[0]:
-        least = (dims[-1] / dims[0]) ** (1 / 7)
-        shown = [dims[-1]]
-        for dim in reversed(dims):
-            if dim * least <= shown[-1]:
-                shown.append(dim)
-        axis.set_xticks(shown, [str(d) for d in shown])
-        axis.minorticks_off()
-
-
-def _slope(axis: Axes, series: pd.DataFrame, color: str) -> None:
-    """The slope over the last two points, written at the line's end."""
-    if len(series) < 2:
-        return
-    last = series.tail(2)
-    slope = np.diff(np.log(last.value.astype(float))) / np.diff(np.log(last.dim.astype(float)))
-    end = last.iloc[-1]
-    axis.annotate(
-        f"{slope.item():.2f}",
-        (end.dim, end.value),
-        textcoords="offset points",
-        xytext=(4, 3),
-        fontsize=7.5,
-        color=color,
-    )
+    style.plain_ticks(axis, sorted(set(kept.dim)))

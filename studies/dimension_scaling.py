@@ -5,7 +5,9 @@ linear in d), arXiv 2508.16306 (ODE step then noise: d²/K² against flow+noise)
 
 Families.  (a) products, (b) fixed-entropy laws embedded in growing ambient dimension: both reduce to one core, so their rows
 are identities, confirmed by simulation in the full dimension.  (c) laws that are no products: random codebooks of one bit per
-dimension, mixtures with 32 random centres, the leading principal components of the digits at unchanged entropy.
+dimension, mixtures with 32 random centres, spheres of radius √d, stationary Markov chains of fixed entropy, the leading
+principal components of the digits at unchanged entropy.  Path and chain(reverse) are measured on all of them,
+chain(flow+noise) and the marginal where they are exact: on products of laws on the line, and on spheres.
 
 Schedule: h = c·min(1, t) in OU time from T to δ (uniform above t = 1, geometric below); every sampler takes K steps and stops
 at δ.
@@ -13,13 +15,11 @@ at δ.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import torch
-import tyro
 
 from figures.dimension_scaling import draw
 from studies import dimension_verdicts, study
@@ -94,6 +94,16 @@ FAMILIES = {
     "random centres": Family(
         "c", lambda d, p: _core("random_centres", p, dim=d), (2, 8, 32, 128), (2, 4, 8, 16, 32, 64, 128, 256, 512), 32
     ),
+    "sphere": Family(
+        "c",
+        lambda d, p: _core("sphere", p, dim=d),
+        (3, 30, 300, 3_000),
+        (3, 10, 30, 100, 300, 1_000, 3_000, 10_000),
+        300,
+    ),
+    "Markov chain, 4 nats": Family(
+        "c", lambda d, p: _core("fixed_entropy_chain", p, length=d), (8, 32, 128), (8, 16, 32, 64, 128, 256), 32
+    ),
     "digits, leading components": Family(
         "c", lambda d, p: _core("digits", p, components=d), (4, 16, 64), (2, 4, 8, 16, 32, 64), 64
     ),
@@ -108,6 +118,8 @@ def table_of(sampler: str, grid: Grid) -> Table:
 def divergence(target: Target, sampler: str, rung: str, reference: str, grid: Grid) -> Estimate:
     """The stated rung of the sampler on the grid."""
     table = table_of(sampler, grid)
+    if rung == "marginal":
+        return kl.marginal(target, table)
     return kl.path(target, table) if rung == "path" else kl.chain(target, table, reference=reference)
 
 
@@ -150,20 +162,20 @@ def _placed(target: Target, place: torch.device) -> Target:
 
 def _rung_rows(target: Target, base: Row, setting: Row, window: tuple[float, float]) -> list[Row]:
     sampler, rung, reference = base["sampler"], base["rung"], base["reference"]
-    order = 2 if reference == "flow+noise" else 1
+    order = 2 if reference in ("flow+noise", "none") else 1
 
     def at(steps: int) -> Estimate:
         return divergence(target, sampler, rung, reference, Grid.exponential_uniform(steps, ou_time=window))
 
-    slow = reference == "flow+noise" and "gaussian" not in base["family"]
+    slow = order == 2 and "gaussian" not in base["family"]
     rows = []
     try:
         for steps in sorted({setting["steps"], *((2 * setting["steps"],) if slow else (2048, 4096))}):
             grid = Grid.exponential_uniform(steps, ou_time=window)
             estimate = at(steps)
-            bound, source = _bound(target, sampler, reference, grid)
+            bound, source = (None, None) if rung == "marginal" else _bound(target, sampler, reference, grid)
             rows.append(
-                {**base, "quantity": "kl", "steps": steps, **_numbers(estimate), "bound": bound, "bound_by": source}
+                {**base, "quantity": "kl", "steps": steps, **numbers(estimate), "bound": bound, "bound_by": source}
             )
         limits = {"exact_up_to": 256, "limit_at": 256} if slow else {}
         reach = rates.steps_to_reach(at, setting["epsilon2"], order=order, **limits)
@@ -179,13 +191,14 @@ def _rung_rows(target: Target, base: Row, setting: Row, window: tuple[float, flo
             }
         )
     except NotAvailableError as refusal:
-        if rung == "chain" and reference == "flow+noise":
+        if order == 2:
             return []
         rows.append({**base, "quantity": "refused", "value": None, "method": str(refusal)})
     return rows
 
 
-def _numbers(estimate: Estimate) -> Row:
+def numbers(estimate: Estimate) -> Row:
+    """An estimate as columns of a row."""
     return {
         "value": float(estimate.value),
         "stderr": float(estimate.stderr),
@@ -224,7 +237,7 @@ def _confirmed(target: Target, like: Row, setting: Row, window: tuple[float, flo
                 "reference": "reverse",
                 "quantity": "simulated",
                 "steps": CONFIRM_STEPS,
-                **_numbers(simulated),
+                **numbers(simulated),
                 "closed": float(closed.value),
                 "closed_stderr": float(closed.stderr),
             }
@@ -253,10 +266,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, prog=f"python -m studies.{NAME}", description=__doc__))
-    except ArgumentError as error:
-        sys.exit(f"error: {error}")
-    except study.InterruptedSweep as stop:
-        study.console.print(f"\n{stop}")
-        sys.exit(130)
+    study.command(main, Config, NAME, __doc__)

@@ -25,6 +25,9 @@ RUNGS = (
     ("ei_sde", "path", "reverse SDE"),
     ("jain_zhang", "chain", "reverse"),
     ("jain_zhang", "chain", "flow+noise"),
+    ("ddpm", "marginal", "none"),
+    ("ei_sde", "marginal", "none"),
+    ("jain_zhang", "marginal", "none"),
 )
 """(sampler, rung, reference) of every KL row."""
 

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -34,6 +35,17 @@ class Config:
     """Seed of the simulated confirmations."""
     out: Path = Path("results")
     """Folder for rows; finished rows there are not computed again."""
+
+
+def command(main: Callable[[Any], None], config: type[Config], name: str, question: str | None) -> None:
+    """`python -m studies.NAME`: settings from the command line, errors in one line, Ctrl-C with what it left behind."""
+    try:
+        main(tyro.cli(config, prog=f"python -m studies.{name}", description=question))
+    except ArgumentError as error:
+        sys.exit(f"error: {error}")
+    except InterruptedSweep as stop:
+        console.print(f"\n{stop}")
+        sys.exit(130)
 
 
 def device(name: str) -> torch.device:

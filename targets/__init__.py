@@ -7,8 +7,10 @@ from targets.compose import Embedded, Product, Rotated
 from targets.discrete import Discrete, from_samples, point_mass
 from targets.estimate import Estimate
 from targets.gaussian import Gaussian
+from targets.markov import MarkovChain
 from targets.mixture import GaussianMixture
 from targets.real import from_sklearn
+from targets.sphere import Sphere
 from targets.zoo import get, names
 
 __all__ = [
@@ -19,9 +21,11 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Level",
+    "MarkovChain",
     "NotAvailableError",
     "Product",
     "Rotated",
+    "Sphere",
     "Target",
     "from_samples",
     "from_sklearn",

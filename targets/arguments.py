@@ -134,6 +134,6 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
     options = list(known)
     if isinstance(value, str) and value in options:
         return value
-    near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    refuse(name, value, f"{hint}one of {', '.join(options)}")
+    near = difflib.get_close_matches(value, options, n=1, cutoff=0.4) if isinstance(value, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    refuse(name, value, f"one of {', '.join(options)}{hint}")

@@ -139,6 +139,15 @@ class Target(ABC):
             refuse("probe.shape", tuple(probe.shape), f"the shape of y, {tuple(y.shape)}")
         return self._posterior_product(self._flat("y", y), self._flat("probe", probe), _level(at)).reshape(y.shape)
 
+    def posterior_covariance(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim dim"]:
+        """Cov[X given y] as a matrix."""
+        return self._posterior_covariance(self._flat("y", y), _level(at)).reshape(*y.shape, self.dim)
+
+    def _posterior_covariance(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, "n dim dim"]:
+        """By products with every basis vector, unless a law knows a shorter way."""
+        unit = torch.eye(self.dim, dtype=y.dtype, device=y.device).repeat(len(y), 1)
+        return self._posterior_product(y.repeat_interleave(self.dim, 0), unit, at).reshape(-1, self.dim, self.dim)
+
     @property
     def second_moment(self) -> float:
         """E‖X‖² = tr Cov X + ‖E X‖²."""

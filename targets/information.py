@@ -3,6 +3,7 @@
 one component                                  closed form
 centres on a line, one covariance              quadrature of the scalar law, blurred
 any law on the line                            quadrature
+low rank, common noise                         the law on the span of centres and factors, plus the noise across it
 one isotropic covariance on the centres' span  sampled discrete law of the centres, blurred
 everything else                                sampled
 """
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from targets.components import Components, pick
 from targets.curve import BlurredCurve, Curve, GaussianCurve, SumCurve
+from targets.lowrank import LowRank
 from targets.quadrature import LineLaw
 from targets.sampled import sampled_curve
 from targets.separate import Separate
@@ -29,6 +31,8 @@ def component_curve(components: Components, points: int) -> Curve:
         if components.dim == 1:
             return _line_curve(components.weights, components.centres[:, 0], components.variances[:, 0])
         return _sampled_separate(components, points)
+    if isinstance(components, LowRank):
+        return _low_rank_curve(components, points)
     assert isinstance(components, Shared)
     spread = components.spread.cpu().numpy()
     if len(components.weights) == 1 or components.rank == 0:
@@ -50,6 +54,19 @@ def component_curve(components: Components, points: int) -> Curve:
     outside = np.delete(spread, components.index.cpu().numpy()) if components.index is not None else np.zeros(0)
     core = Separate(components.weights, components.centres, inside.expand(len(components.weights), -1))
     return SumCurve([(GaussianCurve(outside), 1), (_sampled_separate(core, points), 1)])
+
+
+def _low_rank_curve(components: LowRank, points: int) -> Curve:
+    """One component: closed form.  Common noise: the span of centres and factors apart from the rest of the space."""
+    if len(components.weights) == 1:
+        return GaussianCurve(components.variances[0].cpu().numpy())
+    core = components.core()
+    if core.dim == 1:
+        inner = _line_curve(core.weights, core.centres[:, 0], core.variances[:, 0])
+    else:
+        inner = _sampled_separate(core, points, components.variances)
+    outside = components.noise[0].cpu().expand(components.dim - core.dim).numpy()
+    return SumCurve([(GaussianCurve(outside), 1), (inner, 1)]) if (outside > 0).any() else inner
 
 
 def _line_curve(weights: Tensor, positions: Tensor, variances: Tensor) -> TabulatedCurve:
@@ -118,9 +135,13 @@ def _nearest(block: Tensor, atoms: Tensor) -> Tensor:
     return distance.masked_fill(distance == 0, torch.inf).amin(-1)
 
 
-def _sampled_separate(components: Separate, points: int) -> TabulatedCurve:
-    """Mixture with unlike covariances: from 1e-2 of its largest variance to 1e3 of its smallest."""
-    principal = torch.linalg.eigvalsh(components.covariance())
-    positive = components.variances[components.variances > 1e-12 * components.variances.max()]
+def _sampled_separate(components: Separate | LowRank, points: int, variances: Tensor | None = None) -> Curve:
+    """Mixture with unlike covariances: from 1e-2 of its largest variance to 1e3 of its smallest (or of `variances`)."""
+    if not bool((components.variances > 0).any()):
+        return component_curve(Shared(components.weights, components.means, torch.zeros_like(components.mean)), points)
+    low_rank = isinstance(components, LowRank)
+    principal = components.principal if low_rank else torch.linalg.eigvalsh(components.covariance())
+    variances = components.variances if variances is None else variances
+    positive = variances[variances > 1e-12 * variances.max()]
     low, high = 1e-2 / float(principal[-1]), 1e3 / float(positive.min())
     return _sampled(components, components.dim, low, high, float(principal.square().sum()), points)

@@ -13,6 +13,7 @@ from targets.channel import Level
 from targets.components import pick
 from targets.curve import Curve
 from targets.information import component_curve
+from targets.lowrank import LowRank
 from targets.separate import Separate
 from targets.shared import Shared
 
@@ -20,7 +21,7 @@ from targets.shared import Shared
 class ComponentLaw(Target):
     """A finite mixture of Gaussian components (possibly of zero width)."""
 
-    components: Shared | Separate
+    components: Shared | Separate | LowRank
 
     @property
     def mean(self) -> Float[Tensor, " dim"]:
@@ -56,6 +57,11 @@ class ComponentLaw(Target):
         self, y: Float[Tensor, "n dim"], probe: Float[Tensor, "n dim"], at: Level
     ) -> Float[Tensor, "n dim"]:
         return self.components.posterior_product(y, probe, at)
+
+    def _posterior_covariance(self, y: Float[Tensor, "n dim"], at: Level) -> Float[Tensor, "n dim dim"]:
+        if isinstance(self.components, Shared):
+            return self.components.posterior_covariance(y, at)
+        return super()._posterior_covariance(y, at)
 
     def _curve(self) -> Curve:
         return component_curve(self.components, self.points)

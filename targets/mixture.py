@@ -1,4 +1,4 @@
-"""Gaussian mixtures: isotropic, diagonal, full or shared covariances."""
+"""Gaussian mixtures: isotropic, diagonal, full, shared or low-rank covariances."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from targets.arguments import NotAvailableError, array, covariances, refuse, var
 from targets.entropies import renyi
 from targets.estimate import Estimate
 from targets.laws import ComponentLaw
+from targets.lowrank import LowRank
 from targets.separate import Separate
 from targets.shared import Shared
 
@@ -56,6 +57,24 @@ class GaussianMixture(ComponentLaw):
         return law
 
     @classmethod
+    def low_rank(cls, weights: Any, means: Any, factors: Any, noise: Any) -> GaussianMixture:
+        """C_i = F_i F_iᵀ + n_i·1: factors (m, d, r), any r; noise one variance for all components, or (m,); zero allowed.
+
+        No d × d matrix is formed, and every method costs O(m·r·d) a state: mixtures of factor analysers.
+        """
+        w, mu = _centres(weights, means)
+        count, dim = mu.shape
+        loadings = array("factors", factors, (count, dim, None))
+        if np.ndim(noise) == 0:
+            own = _check_variances([noise], (1,), "noise").expand(count).clone()
+        else:
+            own = _check_variances(noise, (count,), "noise")
+        law = cls._make(w, mu, own if dim > 1 else own + loadings.square().sum((1, 2)), "low rank")
+        if dim > 1:
+            law.components = LowRank(w, mu, loadings, own)
+        return law
+
+    @classmethod
     def _make(cls, w: Tensor, mu: Tensor, spread: Tensor, structure: str) -> GaussianMixture:
         law = cls.__new__(cls)
         law._set(w, mu, spread, structure)
@@ -68,6 +87,8 @@ class GaussianMixture(ComponentLaw):
 
     @property
     def rank(self) -> int:
+        if isinstance(self.components, LowRank):
+            return self.components.rank
         covariance = self.components.covariance()
         return int(torch.linalg.matrix_rank(covariance, hermitian=True))
 
@@ -86,14 +107,16 @@ class GaussianMixture(ComponentLaw):
         """h(X) = −E log p(X), nats, from the information curve.
 
         h(X) = I(γ) + (d/2) log(2πe/γ) − (γ/2)(d/γ − mmse(γ)) + O(γ⁻²) as γ → ∞, the third term being the Fisher
-        information of X over 2γ (de Bruijn).  Raises where a component is singular (h = −∞).
+        information of X over 2γ (de Bruijn).  γ is 1e7 over the smallest variance where the curve is deterministic, and
+        1e3 over it, where its points end, where it is sampled.  Raises where a component is singular (h = −∞).
         """
         components = self.components
         smallest = float(components.spread.min() if isinstance(components, Shared) else components.variances.min())
         if smallest <= 0:
             raise NotAvailableError("differential_entropy() of a mixture with a singular component: it is -infinity")
-        snr = np.array([1e7 / smallest])
         curve = self.curve
+        sampled = len(curve.mmse_rows(np.ones(1))) > 1
+        snr = np.array([(1e3 if sampled else 1e7) / smallest])
         fisher = snr * (self.dim - snr * curve.mmse_rows(snr))
         log_term = 0.5 * self.dim * np.log(2.0 * math.pi * math.e / snr)
         rows = (curve.information_rows(snr) + log_term - 0.5 * fisher / snr)[:, 0]
@@ -109,8 +132,8 @@ def _centres(w: Any, mu: Any) -> tuple[Tensor, Tensor]:
     return probabilities, array("means", mu, (len(probabilities), None))
 
 
-def _check_variances(value: Any, shape: tuple[int, ...]) -> Tensor:
-    return variances("variances", value, shape)
+def _check_variances(value: Any, shape: tuple[int, ...], name: str = "variances") -> Tensor:
+    return variances(name, value, shape)
 
 
 def _check_covariances(value: Any, shape: tuple[int, ...], name: str = "covariances") -> Tensor:

@@ -17,6 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from targets.channel import Level
+
 REACH = 23.0
 """Half-width of a component's window in its own standard deviations: e^{-REACH²/2} = 1e-115."""
 
@@ -73,6 +75,33 @@ class LineLaw:
                 known[key] = _cluster(weights / mass, apart, snr * variances, widths[block])
             total += mass * np.array(known[key])
         return float(total[0]) / snr, float(total[1]) / snr**2
+
+    def posterior(self, x: np.ndarray, at: Level) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, variance) of X given αX + σZ = x, at points (n,): by differences from the likeliest component."""
+        logs, total = self._log_terms(x, at)
+        top, column = logs.argmax(0), np.arange(len(x))
+        share = np.exp(logs - logs[top, column])
+        share /= share.sum(0)
+        gain = at.alpha * self.variances / total
+        means = (self.positions - gain * at.alpha * self.positions)[:, None] + gain[:, None] * x
+        best = means[top, column]
+        means -= best
+        share[top, column] = 0.0
+        within = self.variances * at.sigma**2 / total
+        shift = (share * means).sum(0)
+        own = within[top] + np.einsum("ij,ij->j", share, within[:, None] - within[top])
+        return best + shift, own + np.einsum("ij,ij->j", share, means**2) - shift**2
+
+    def log_density(self, x: np.ndarray, at: Level) -> np.ndarray:
+        """log density of αX + σZ at points (n,)."""
+        logs, _ = self._log_terms(x, at)
+        highest = logs.max(0)
+        return highest + np.log(np.exp(logs - highest).sum(0)) - 0.5 * np.log(2.0 * np.pi)
+
+    def _log_terms(self, x: np.ndarray, at: Level) -> tuple[np.ndarray, np.ndarray]:
+        total = at.alpha**2 * self.variances + at.sigma**2
+        apart = x - at.alpha * self.positions[:, None]
+        return np.log(self.weights / np.sqrt(total))[:, None] - apart**2 * (0.5 / total)[:, None], total
 
 
 def _cluster(weights: np.ndarray, apart: np.ndarray, excess: np.ndarray, widths: np.ndarray) -> tuple[float, float]:

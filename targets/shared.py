@@ -173,6 +173,25 @@ class Shared(Components):
         (product,) = by_rows(rows, len(self.weights), self._reduce(self._centred(y, at)), self._reduce(direction))
         return self._turn_back(torch.addcmul(self._lift(product), direction, within))
 
+    def posterior_covariance(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, "n d d"]:
+        """Cov[X|y] in full: responsibilities times c_i c_iᵀ, a block of components at a time."""
+        within, inside, centres = self._posterior_parts(at)
+        matrix = torch.diag(within).expand(len(y), -1, -1)
+        if len(self.weights) > 1 and self.rank:
+            logits = self._logits(self._reduce(self._centred(y, at)), at, inside)
+            rest, top = leave_top_out(logits.softmax(-1))
+            best, count = centres[top], self.rank
+            square = rest.new_zeros(len(y), count * count)
+            for part, own in zip(rest.split(512, -1), centres.split(512), strict=True):
+                square.addmm_(part, (own[:, :, None] * own[:, None, :]).flatten(1))
+            moment, mass = rest @ centres, rest.sum(-1)[:, None]
+            shift, crossed = moment - mass * best, moment - 0.5 * mass * best
+            core = square.unflatten(1, (count, count)) - shift[:, :, None] * shift[:, None, :]
+            core = core - crossed[:, :, None] * best[:, None, :] - best[:, :, None] * crossed[:, None, :]
+            lifted = self._lift(core.flatten(0, 1)).unflatten(0, (len(y), count)).mT
+            matrix = matrix + self._lift(lifted.flatten(0, 1)).unflatten(0, (len(y), -1))
+        return matrix if self.rotation is None else self.rotation @ matrix @ self.rotation.mT
+
     def _posterior_parts(self, at: Level) -> tuple[Tensor, Tensor, Tensor]:
         """(posterior variances within a component, channel variances on the reduced axes, centres scaled by σ²/S)."""
         total = at.alpha**2 * self.spread + at.sigma**2

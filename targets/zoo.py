@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from targets import discrete, real
+from targets import discrete, markov, real
 from targets.arguments import integer, one_of, refuse
 from targets.arguments import real as number
 from targets.base import Target
 from targets.gaussian import Gaussian
 from targets.mixture import GaussianMixture
+from targets.sphere import Sphere
 
 
 def gaussian(dim: int = 1, variance: float = 0.25, mean: float = 0.5) -> Gaussian:
@@ -53,21 +55,52 @@ def random_centres(components: int = 32, dim: int = 8, variance: float = 0.05, s
     return GaussianMixture.isotropic(np.full(components, 1.0 / components), centres, variance)
 
 
+def sphere(dim: int = 3) -> Sphere:
+    """Uniform on the sphere of radius √dim in R^dim: unit variance in every coordinate, and no product."""
+    return Sphere(dim, math.sqrt(integer("dim", dim, 1)))
+
+
+def scale_mixture(dim: int = 3, narrow: float = 0.1, wide: float = 1.0, p: float = 0.3) -> GaussianMixture:
+    """(1 − p) N(0, narrow) + p N(0, wide) in R^dim: rotation-invariant, and no product."""
+    dim = integer("dim", dim, 1)
+    p = number("p", p, "a probability strictly between 0 and 1", low=0.0, high=1.0)
+    spread = [number(n, v, "a number > 0", low=0.0) for n, v in (("narrow", narrow), ("wide", wide))]
+    return GaussianMixture.isotropic([1.0 - p, p], np.zeros((2, dim)), spread)
+
+
+def low_rank_mixture(
+    components: int = 4, dim: int = 100, rank: int = 2, noise: float = 0.01, seed: int = 0
+) -> GaussianMixture:
+    """Equiprobable components around random centres, each spread along `rank` random directions, in R^dim."""
+    components, dim = integer("components", components, 1), integer("dim", dim, 1)
+    rng = np.random.default_rng(integer("seed", seed, 0))
+    centres = rng.standard_normal((components, dim))
+    factors = rng.standard_normal((components, dim, integer("rank", rank, 1))) / np.sqrt(rank)
+    return GaussianMixture.low_rank(
+        np.full(components, 1.0 / components), centres, factors, number("noise", noise, "a number > 0", low=0.0)
+    )
+
+
 ZOO: dict[str, Callable[..., Target]] = {
     "anisotropic_gaussian": anisotropic_gaussian,
+    "bit_chain": markov.bit_chain,
     "codebook": discrete.codebook,
     "curved_mixture": curved_mixture,
     "digits": real.digits,
     "digits_mixture": real.digits_mixture,
+    "fixed_entropy_chain": markov.fixed_entropy_chain,
     "gaussian": gaussian,
     "heavy_tail": discrete.heavy_tail,
     "hypercube": discrete.hypercube,
     "lattice": discrete.lattice,
+    "low_rank_mixture": low_rank_mixture,
     "nested_scales": discrete.nested_scales,
     "orthogonal_points": discrete.orthogonal_points,
     "point_mass": discrete.point_mass,
     "random_centres": random_centres,
     "rare_bit": discrete.rare_bit,
+    "scale_mixture": scale_mixture,
+    "sphere": sphere,
     "two_components": two_components,
     "two_points": discrete.two_points,
 }

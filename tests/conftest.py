@@ -9,6 +9,6 @@ from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 install_import_hook(
-    [f"targets.{module}" for module in ("components", "shared", "separate", "laws")],
+    [f"targets.{module}" for module in ("components", "shared", "separate", "lowrank", "laws", "markov")],
     "beartype.beartype",
 )

@@ -95,8 +95,11 @@ def test_times(build):
         (lambda: Grid.karras(5, snr=(0.1, 1.0), rho=0.0), "rho = 0.0: expected a number > 0"),
         (lambda: Grid.karras(5, snr=(0.1, 1.0), rho=NAN), "rho = nan: expected a number > 0"),
         (lambda: Grid.cosine(5, snr=(0.1, 1.0), offset=1.0), r"offset = 1.0: expected a number in \(0, 1\)"),
-        (lambda: Grid.from_snr(np.array([1.0, 2.0]), "vpp"), "process = 'vpp': expected did you mean 'vp'"),
-        (lambda: Grid.log_snr(2, snr=(0.1, 1.0), process="flows"), "process = 'flows': expected did you mean 'flow'"),
+        (lambda: Grid.from_snr(np.array([1.0, 2.0]), "vpp"), r"process = 'vpp': expected one of .*did you mean 'vp'"),
+        (
+            lambda: Grid.log_snr(2, snr=(0.1, 1.0), process="flows"),
+            "process = 'flows': expected one of .*did you mean 'flow'",
+        ),
     ],
 )
 def test_schedule_parameters(build, message):
@@ -125,11 +128,11 @@ def test_jain_zhang_needs_two_steps():
 
 
 def test_names_suggest_the_nearest():
-    with pytest.raises(ArgumentError, match="sampler = 'ei-sde': expected did you mean 'ei_sde'"):
+    with pytest.raises(ArgumentError, match=r"sampler = 'ei-sde': expected one of .*did you mean 'ei_sde'"):
         samplers.get("ei-sde")
-    with pytest.raises(ArgumentError, match="sampler = 3: expected one of ddim, ddpm, "):
+    with pytest.raises(ArgumentError, match=r"sampler = 3: expected .*one of ddim, ddpm, "):
         samplers.get(anything(3))
-    with pytest.raises(ArgumentError, match="variant = 'zscore': expected did you mean 'z_score'"):
+    with pytest.raises(ArgumentError, match=r"variant = 'zscore': expected one of .*did you mean 'z_score'"):
         samplers.jain_zhang(GRID, "zscore")
 
 
@@ -145,6 +148,7 @@ def steps_with(**changes) -> list[Step]:
         ({"noise": -0.1}, "table.noise = -0.1: expected noise coefficients >= 0"),
         ({"state": NAN}, "table.state = nan: expected finite coefficients"),
         ({"outputs": (INF,)}, "table.outputs = inf: expected finite coefficients"),
+        ({"history": (0.1,)}, r"table.history = .*: expected zeros where no earlier answer exists"),
     ],
 )
 def test_hand_written_steps(changes, message):
@@ -182,7 +186,9 @@ class TestDivergences:
             rung(anything("two_points"), TABLE)
 
     def test_unknown_start(self, rung):
-        with pytest.raises(ArgumentError, match=r"start = 'exactly': expected did you mean 'exact'.* moment, prior"):
+        with pytest.raises(
+            ArgumentError, match=r"start = 'exactly': expected one of exact, moment, prior; did you mean 'exact'"
+        ):
             rung(TARGET, TABLE, start="exactly")
 
     def test_oracle_of_another_target(self, rung):
@@ -197,35 +203,19 @@ class TestDivergences:
 
 
 def test_unknown_reference():
-    with pytest.raises(ArgumentError, match="reference = 'reversed': expected did you mean 'reverse'"):
+    with pytest.raises(ArgumentError, match=r"reference = 'reversed': expected one of .*did you mean 'reverse'"):
         kl.chain(TARGET, TABLE, reference="reversed")
-    with pytest.raises(ArgumentError, match=r"reference = 'flow\+nois': expected did you mean 'flow\+noise'"):
+    with pytest.raises(ArgumentError, match=r"reference = 'flow\+nois': expected one of .*did you mean 'flow\+noise'"):
         kl.chain(TARGET, TABLE, reference="flow+nois")
 
 
 def test_path_of_what_is_no_reverse_sde():
     """A deterministic sampler and a two-interval one, each told what it has."""
-    with pytest.raises(NotAvailableError, match=r"path KL of ddim: .* singular .*; available: particles"):
+    with pytest.raises(NotAvailableError, match=r"path KL of ddim: .* singular .*; available: kl.marginal, particles"):
         kl.path(TARGET, samplers.ddim(GRID))
     for variant, name in (("score", "jain_zhang"), ("z_score", "jain_zhang_z")):
         with pytest.raises(NotAvailableError, match=rf"path KL of {name}: .*reference='reverse'.*'flow\+noise'"):
             kl.path(TARGET, samplers.jain_zhang(GRID, variant))
-
-
-def two_stages(noise: float) -> Table:
-    here, ahead = Level(0.6, 0.8), Level(0.8, 0.6)
-    return Table.from_steps(
-        [Step(here, ahead, (Stage(here, 1.0, ()), Stage(ahead, 1.0, (0.1,))), 1.0, (0.1, 0.1), noise)]
-    )
-
-
-def test_chain_of_what_has_no_affine_kernel():
-    with pytest.raises(NotAvailableError, match=r"chain KL of ddim: a step without noise .*; available: particles"):
-        kl.chain(TARGET, samplers.ddim(GRID))
-    with pytest.raises(NotAvailableError, match=r"of custom: .* not affine in one evaluation .* run it with particles"):
-        kl.chain(TARGET, two_stages(0.3))
-    with pytest.raises(NotAvailableError, match=r"path KL of custom: .*particles"):
-        kl.path(TARGET, two_stages(0.3))
 
 
 class OnlySquare(Oracle):
@@ -233,6 +223,9 @@ class OnlySquare(Oracle):
 
     def error(self, y, denoised, at):
         return torch.full_like(y, 0.1)
+
+    def error_product(self, y, product, probe, at):
+        return None
 
     def moments(self, alpha, sigma):
         return ErrorMoments(np.full(len(alpha), 0.01), None, None)
@@ -250,12 +243,6 @@ def test_an_oracle_that_declares_only_its_square():
     for name in ("ei_sde", "euler_maruyama", "jain_zhang"):
         with pytest.raises(NotAvailableError, match=rf"chain KL of {name}: .*only E\|error\|\^2.*available: .*ddpm"):
             kl.chain(TARGET, samplers.get(name)(GRID), oracle=oracle)
-
-
-def test_flow_noise_off_the_line():
-    target = get("codebook", n=4, dim=2)
-    with pytest.raises(NotAvailableError, match=r"\(flow\+noise\) on Discrete.*available here: reference='reverse'"):
-        kl.chain(target, samplers.jain_zhang(GRID), reference="flow+noise")
 
 
 def test_simulated_chain_arguments():
@@ -301,7 +288,7 @@ def test_oracle_parameters(build, message):
         ({"n": 2.5}, "n = 2.5: expected an integer >= 1"),
         ({"seed": -1}, "seed = -1: expected an integer >= 0"),
         ({"seed": None}, "seed = None: expected an integer >= 0"),
-        ({"start": "priors"}, "start = 'priors': expected did you mean 'prior'"),
+        ({"start": "priors"}, r"start = 'priors': expected one of .*did you mean 'prior'"),
         ({"oracle": TARGET}, "oracle = GaussianMixture.*: expected an oracle, e.g. verify.oracle.Exact"),
         ({"table": GRID}, "table = .*: expected a table"),
     ],

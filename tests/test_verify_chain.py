@@ -15,7 +15,7 @@ from verify import Grid, Table, kl, samplers
 from verify.oracle import ConstantBias, Exact, RandomField, ScaleError
 from verify.samplers import BUILDERS
 
-NOISY = tuple(name for name in BUILDERS if name != "ddim")
+NOISY = ("ddpm", "ei_sde", "euler_maruyama", "jain_zhang", "jain_zhang_z", "stochastic_ddim")
 SDE = ("ei_sde", "euler_maruyama")
 
 NAMED = {

@@ -6,17 +6,11 @@ import torch
 from scipy.integrate import quad
 from scipy.linalg import expm
 
-from targets import ArgumentError, get
+from targets import ArgumentError, NotAvailableError, get
 from verify import Grid, Table, samplers
+from verify.identities import constant_bias_response, gauge_free, point_mass_defect, translation_defect
 from verify.samplers import BUILDERS
-from verify.step import (
-    IDENTITIES,
-    Method,
-    constant_bias_response,
-    gauge_free,
-    point_mass_defect,
-    translation_defect,
-)
+from verify.step import IDENTITIES, Method
 
 TEN_EPSILONS = 10 * np.finfo(float).eps
 WIDE = 1e-3
@@ -34,6 +28,9 @@ FINE = {
     "ddpm_linear": lambda process="vp": Grid.ddpm_linear(100, process=process),
 }
 GRIDS = COARSE | FINE
+
+FLOWS = {name for name in BUILDERS if not BUILDERS[name](COARSE["log_snr"]()).noise.any()}
+"""Deterministic: they follow the probability flow."""
 
 every_builder = pytest.mark.parametrize("name", sorted(BUILDERS))
 
@@ -84,7 +81,7 @@ def test_constant_bias(name, grid):
     if declares(name, "constant_bias"):
         assert kept[1] == pytest.approx(kept[0], abs=1e-12)
         ends = coarse.snr[0] / coarse.snr[-1]
-        assert kept[0] == pytest.approx(np.sqrt(ends) if name == "ddim" else ends, abs=1e-12)
+        assert kept[0] == pytest.approx(np.sqrt(ends) if name in FLOWS else ends, abs=1e-12)
     elif grid in COARSE:
         assert abs(kept[1] / kept[0] - 1.0) > WIDE
 
@@ -104,6 +101,16 @@ def test_gauge(name, grid, process):
             BUILDERS[name](other)
 
 
+def test_which_methods_follow_the_flow():
+    several = {"heun", "dpm_solver_2", "rk3", "randomised_midpoint"}
+    assert FLOWS == {"ddim", "dpmpp_2m", "exponential_ab2", "exponential_ab3"} | several
+    assert {name for name in BUILDERS if declares(name, "constant_bias")} - FLOWS == {
+        "ddpm",
+        "dpm_solver_2_ancestral",
+        "sde_dpmpp_2m",
+    }
+
+
 def test_gauge_free_sees_a_wrong_scale():
     """The twin: 1% on the noise in one process shows."""
     table = samplers.ddpm(COARSE["log_snr"]())
@@ -118,17 +125,21 @@ def test_gauge_free_sees_a_wrong_scale():
 def test_from_steps_returns_the_table(name, grid):
     table = BUILDERS[name](GRIDS[grid]())
     again = Table.from_steps([table.step(k) for k in range(table.steps)], table.method)
-    for field in ("alpha", "sigma", "state", "outputs", "noise"):
+    for field in ("alpha", "sigma", "state", "outputs", "noise", "history", "asked"):
         np.testing.assert_array_equal(getattr(again, field), getattr(table, field))
+    for one, two in zip(again.stages, table.stages, strict=True):
+        for field in ("alpha", "sigma", "state", "outputs"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+    assert again.key == table.key
     np.testing.assert_allclose(again.snr, table.snr, rtol=1e-14)
-    assert (again.start, again.stop, again.evaluations, again.stochastic) == (
-        table.start,
-        table.stop,
-        table.evaluations,
-        table.stochastic,
-    )
-    for one, two in zip(again.affine(), table.affine(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for field in ("start", "stop", "evaluations", "stochastic", "multistep", "one_evaluation"):
+        assert getattr(again, field) == getattr(table, field)
+    if table.one_evaluation:
+        for one, two in zip(again.affine(), table.affine(), strict=True):
+            np.testing.assert_array_equal(one, two)
+    else:
+        with pytest.raises(NotAvailableError, match=f"of {name}: its steps are not affine in one evaluation"):
+            again.affine()
 
 
 # ---- coefficients by other routes -----------------------------------------------------------------------

@@ -58,6 +58,10 @@ class Oracle(ABC):
         """ε(y), given the exact denoiser's answer; None stands for zero."""
 
     @abstractmethod
+    def error_product(self, y: Tensor, product: Tensor, probe: Tensor, at: Level) -> Tensor | None:
+        """(∂ε/∂y)·probe, given the exact denoiser's product; None stands for zero."""
+
+    @abstractmethod
     def moments(self, alpha: np.ndarray, sigma: np.ndarray) -> ErrorMoments:
         """The declared error moments at levels (alpha, sigma), arrays (K,)."""
 
@@ -68,6 +72,14 @@ class Oracle(ABC):
         error = self.error(y, denoised, at)
         return denoised if error is None else denoised + error
 
+    def jacobian(self, y: Tensor, at: Level) -> Tensor:
+        """∂m̂/∂y at rows (n, dim): (n, dim, dim), row j of a matrix the derivative of m̂_j; (α/σ²) Cov[X given y] if exact."""
+        count, dim = y.shape
+        matrix = self.target.posterior_covariance(y, at) * (at.alpha / at.sigma**2)
+        unit = torch.eye(dim, dtype=y.dtype, device=y.device).repeat(count, 1)
+        error = self.error_product(y.repeat_interleave(dim, 0), matrix.reshape(-1, dim), unit, at)
+        return matrix if error is None else matrix + error.reshape(count, dim, dim).mT
+
     def score(self, y: Tensor, at: Level) -> Tensor:
         """ŝ(y) = (α m̂(y) − y)/σ²."""
         return (at.alpha * self.denoiser(y, at) - y) / at.sigma**2
@@ -77,6 +89,9 @@ class Exact(Oracle):
     """The denoiser itself."""
 
     def error(self, y: Tensor, denoised: Tensor, at: Level) -> None:
+        return None
+
+    def error_product(self, y: Tensor, product: Tensor, probe: Tensor, at: Level) -> None:
         return None
 
     def moments(self, alpha: np.ndarray, sigma: np.ndarray) -> ErrorMoments:
@@ -94,6 +109,9 @@ class ConstantBias(Oracle):
     def error(self, y: Tensor, denoised: Tensor, at: Level) -> Tensor:
         return self.bias
 
+    def error_product(self, y: Tensor, product: Tensor, probe: Tensor, at: Level) -> None:
+        return None
+
     def moments(self, alpha: np.ndarray, sigma: np.ndarray) -> ErrorMoments:
         one = np.ones(len(alpha))
         along = float(self.target.mean @ self.bias)
@@ -109,6 +127,9 @@ class ScaleError(Oracle):
 
     def error(self, y: Tensor, denoised: Tensor, at: Level) -> Tensor:
         return self.scale * denoised
+
+    def error_product(self, y: Tensor, product: Tensor, probe: Tensor, at: Level) -> Tensor:
+        return self.scale * product
 
     def moments(self, alpha: np.ndarray, sigma: np.ndarray) -> ErrorMoments:
         energy = self.target.second_moment - np.asarray(self.target.mmse((alpha / sigma) ** 2).value)
@@ -149,6 +170,11 @@ class RandomField(Oracle):
 
     def error(self, y: Tensor, denoised: Tensor, at: Level) -> Tensor:
         waves = math.sqrt(2.0) * torch.cos(y @ (self.frequency / self._scale(at)).mT + self.phase)
+        return self._amplitude(at) * (waves @ self.direction)
+
+    def error_product(self, y: Tensor, product: Tensor, probe: Tensor, at: Level) -> Tensor:
+        omega = self.frequency / self._scale(at)
+        waves = -math.sqrt(2.0) * torch.sin(y @ omega.mT + self.phase) * (probe @ omega.mT)
         return self._amplitude(at) * (waves @ self.direction)
 
     def moments(self, alpha: np.ndarray, sigma: np.ndarray) -> ErrorMoments:

@@ -3,15 +3,17 @@
 One step from level k to level k + 1, with stages i = 1 … S at which the denoiser m̂ is asked:
 
     y_i  =  state_i x + Σ_{j<i} outputs_ij m̂_j,      m̂_i = m̂(y_i, level_i)
-    x′   =  state x + Σ_i outputs_i m̂_i + noise·z,   z ~ N(0, 1)
+    x′   =  state x + Σ_i outputs_i m̂_i + Σ_j history_j m̂_1[k − j] + noise·z,   z ~ N(0, 1)
 
-The first stage asks at the state itself.  All coefficients are float64; a table holds them as arrays over the steps, and
-`step(k)` shows one step as numbers.
+m̂_1[k − j] is what the first stage answered j = 1 … p steps earlier (multistep methods; p = 0 for the others).  A stage whose
+answer is used nowhere is not asked, so that a step may also be noise alone.  All coefficients are float64; a table holds
+them as arrays over the steps, and `step(k)` shows one step as numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +24,9 @@ from verify.grid import Grid
 
 STARTS = ("exact", "moment", "prior")
 """Laws of the first state: p_0 itself; N(α_0 E X, σ_0²); N(0, 1) in vp and N(0, σ_0²) in ve and flow."""
+
+REFERENCES = ("reverse", "flow+noise")
+"""Reference chains: the true reverse Markov chain; the exact probability flow followed by the step's own noise."""
 
 IDENTITIES = {
     "point_mass": "a point mass is reproduced exactly from an exact start",
@@ -36,19 +41,25 @@ class Method:
     """What a family of tables is: its formula, where it comes from, what it holds frozen and what it promises.
 
     `order` p: the marginal KL falls like K^{-2p}.  `identities`: the keys of `IDENTITIES` that hold to rounding.
+    `references`: the reference chains against which it has a chain KL; none where a step is deterministic or stays at
+    its level.
     """
 
     name: str
     formula: str
     source: str
     freezes: str
-    order: int
+    order: float
     identities: frozenset[str] = field(default_factory=frozenset)
+    references: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for identity in self.identities:
             if identity not in IDENTITIES:
                 refuse("identities", identity, f"names among {', '.join(IDENTITIES)}")
+        for reference in self.references:
+            if reference not in REFERENCES:
+                refuse("references", reference, f"names among {', '.join(REFERENCES)}")
 
 
 @dataclass(frozen=True)
@@ -58,11 +69,12 @@ class Stage:
     level: Level
     state: float
     outputs: tuple[float, ...]
+    asked: bool = True
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step from level `start` to level `stop`: state·x + Σ outputs·m̂ + noise·z."""
+    """One step from level `start` to level `stop`: state·x + Σ outputs·m̂ + Σ history·(earlier m̂) + noise·z."""
 
     start: Level
     stop: Level
@@ -70,6 +82,7 @@ class Step:
     state: float
     outputs: tuple[float, ...]
     noise: float
+    history: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +97,7 @@ class StageArrays:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """K steps: levels visited (K + 1,), stages, and the coefficients of state (K,), outputs (K, S) and noise (K,)."""
+    """K steps: levels visited (K + 1,), stages, coefficients of state (K,), outputs (K, S), noise (K,), history (K, p)."""
 
     method: Method
     snr: np.ndarray
@@ -94,15 +107,19 @@ class Table:
     state: np.ndarray
     outputs: np.ndarray
     noise: np.ndarray
+    history: np.ndarray = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         steps = len(self.snr) - 1
+        if self.history is None:
+            object.__setattr__(self, "history", np.zeros((steps, 0)))
         shapes = {
             "alpha": (steps + 1,),
             "sigma": (steps + 1,),
             "state": (steps,),
             "outputs": (steps, len(self.stages)),
             "noise": (steps,),
+            "history": (steps, self.history.shape[-1]),
         }
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -114,36 +131,56 @@ class Table:
             refuse("table.steps", steps, "at least one step")
         if (self.noise < 0).any():
             refuse("table.noise", float(self.noise.min()), "noise coefficients >= 0")
+        for i, stage in enumerate(self.stages):
+            for name, shape in (("alpha", (steps,)), ("sigma", (steps,)), ("state", (steps,)), ("outputs", (steps, i))):
+                value = getattr(stage, name)
+                if value.shape != shape:
+                    refuse(f"table.stages[{i}].{name}.shape", value.shape, f"{shape}")
+                if not np.isfinite(value).all():
+                    refuse(f"table.stages[{i}].{name}", float(value[~np.isfinite(value)][0]), "finite coefficients")
+        early = np.arange(self.history.shape[1]) >= np.arange(steps)[:, None]
+        if self.history[early].any() or (self.history.any() and not self.stages):
+            refuse("table.history", self.history[:2].tolist(), "zeros where no earlier answer exists")
 
     @classmethod
     def one_stage(
-        cls, method: Method, grid: Grid, state: np.ndarray, output: np.ndarray, noise: np.ndarray | float
+        cls,
+        method: Method,
+        grid: Grid,
+        state: np.ndarray,
+        output: np.ndarray,
+        noise: np.ndarray | float,
+        history: np.ndarray | None = None,
     ) -> Table:
-        """x′ = state·x + output·m̂(x) + noise·z along consecutive levels of `grid`: coefficient arrays of length K."""
+        """x′ = state·x + output·m̂(x) + noise·z (+ history, (K, p)) along consecutive levels of `grid`: arrays (K,)."""
         here = StageArrays(grid.alpha[:-1], grid.sigma[:-1], np.ones(grid.steps), np.zeros((grid.steps, 0)))
         noise = np.broadcast_to(np.asarray(noise, dtype=np.float64), (grid.steps,))
-        return cls(method, grid.snr, grid.alpha, grid.sigma, (here,), state, output[:, None], noise)
+        past = np.zeros((grid.steps, 0)) if history is None else history
+        return cls(method, grid.snr, grid.alpha, grid.sigma, (here,), state, output[:, None], noise, past)
 
     @classmethod
     def from_steps(cls, steps: list[Step], method: Method | None = None) -> Table:
-        """A table from hand-written steps; each must start where the one before stopped and have as many stages."""
+        """A table from steps, each starting where the one before stopped; shorter ones get stages that are not asked."""
         if not steps:
             refuse("steps", steps, "at least one Step")
         for k, (before, after) in enumerate(pairwise(steps)):
-            if before.stop != after.start or len(before.stages) != len(after.stages):
-                raise ArgumentError(
-                    f"steps[{k + 1}]: expected to start at {before.stop} with {len(before.stages)} stages"
-                )
+            if before.stop != after.start:
+                raise ArgumentError(f"steps[{k + 1}]: expected to start at {before.stop}")
         levels = [step.start for step in steps] + [steps[-1].stop]
         alpha, sigma = np.array([v.alpha for v in levels]), np.array([v.sigma for v in levels])
+        count = max(len(step.stages) for step in steps)
+        rows = [
+            (*step.stages, *[Stage(step.start, 1.0, (0.0,) * i) for i in range(len(step.stages), count)])
+            for step in steps
+        ]
         stages = tuple(
             StageArrays(
-                np.array([step.stages[i].level.alpha for step in steps]),
-                np.array([step.stages[i].level.sigma for step in steps]),
-                np.array([step.stages[i].state for step in steps]),
-                np.array([step.stages[i].outputs for step in steps]).reshape(len(steps), i),
+                np.array([row[i].level.alpha for row in rows]),
+                np.array([row[i].level.sigma for row in rows]),
+                np.array([row[i].state for row in rows]),
+                np.array([row[i].outputs for row in rows]).reshape(len(steps), i),
             )
-            for i in range(len(steps[0].stages))
+            for i in range(count)
         )
         return cls(
             method or Method("custom", "hand-written", "the caller", "unknown", 1),
@@ -152,8 +189,9 @@ class Table:
             sigma,
             stages,
             np.array([step.state for step in steps]),
-            np.array([step.outputs for step in steps]).reshape(len(steps), len(stages)),
+            _padded([step.outputs for step in steps], count),
             np.array([step.noise for step in steps]),
+            _padded([step.history for step in steps], max(len(step.history) for step in steps)),
         )
 
     @property
@@ -161,10 +199,34 @@ class Table:
         """K."""
         return len(self.state)
 
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """Which stages' answers are used, (K, S): by the step, by a later asked stage, or by a later step's history."""
+        used = self.outputs != 0
+        for j in range(self.history.shape[1]):
+            later = self.history[j + 1 :, j] != 0
+            used[: len(later), 0] |= later
+        for i in reversed(range(1, len(self.stages))):
+            used[:, :i] |= (self.stages[i].outputs != 0) & used[:, i : i + 1]
+        return used
+
     @property
     def evaluations(self) -> int:
-        """Denoiser evaluations per step."""
-        return len(self.stages)
+        """Denoiser evaluations of the whole run."""
+        return int(self.asked.sum())
+
+    @cached_property
+    def key(self) -> bytes:
+        """Every coefficient and level, as bytes: equal for equal tables, whatever they are called."""
+        arrays = [self.alpha, self.sigma, self.state, self.outputs, self.noise, self.history]
+        for stage in self.stages:
+            arrays += [stage.alpha, stage.sigma, stage.state, stage.outputs]
+        return b"|".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+
+    @property
+    def multistep(self) -> bool:
+        """Some step uses what an earlier one was answered: the states alone are no Markov chain."""
+        return bool(self.history.any())
 
     @property
     def start(self) -> Level:
@@ -187,18 +249,32 @@ class Table:
             Level(float(self.alpha[k]), float(self.sigma[k])),
             Level(float(self.alpha[k + 1]), float(self.sigma[k + 1])),
             tuple(
-                Stage(Level(float(s.alpha[k]), float(s.sigma[k])), float(s.state[k]), tuple(s.outputs[k].tolist()))
-                for s in self.stages
+                Stage(
+                    Level(float(s.alpha[k]), float(s.sigma[k])),
+                    float(s.state[k]),
+                    tuple(s.outputs[k].tolist()),
+                    bool(self.asked[k, i]),
+                )
+                for i, s in enumerate(self.stages)
             ),
             float(self.state[k]),
             tuple(self.outputs[k].tolist()),
             float(self.noise[k]),
+            tuple(self.history[k].tolist()),
         )
 
+    @property
+    def one_evaluation(self) -> bool:
+        """Every step asks the denoiser once, at its own state and level."""
+        if len(self.stages) != 1:
+            return False
+        here, before = self.stages[0], slice(None, -1)
+        same_level = (here.alpha == self.alpha[before]).all() and (here.sigma == self.sigma[before]).all()
+        return bool((here.state == 1).all() and same_level)
+
     def affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(a, b, s) of x′ = a x + b m̂(x) + s z; raises where a step has more than one evaluation."""
-        stage = self.stages[0]
-        if len(self.stages) != 1 or (stage.state != 1).any() or (stage.alpha != self.alpha[:-1]).any():
+        """(a, b, s) of x′ = a x + b m̂(x) + s z (+ history); raises where a step asks elsewhere than at its state."""
+        if not self.one_evaluation:
             raise NotAvailableError(
                 f"closed-form KL of {self.method.name}: its steps are not affine in one evaluation at the state; "
                 "run it with particles"
@@ -206,35 +282,6 @@ class Table:
         return self.state, self.outputs[:, 0], self.noise
 
 
-def point_mass_defect(table: Table) -> float:
-    """Largest relative failure to carry δ(c) seen at level k to δ(c) seen at level k + 1.
-
-    A denoiser that always answers c asks that state·α_k + Σ outputs = α_{k+1} and state²σ_k² + noise² = σ_{k+1}².
-    """
-    variance = (table.state * table.sigma[:-1]) ** 2 + table.noise**2
-    return max(_mean_defect(table), float(np.abs(variance / table.sigma[1:] ** 2 - 1.0).max()))
-
-
-def translation_defect(table: Table) -> float:
-    """Largest relative failure of a shift c of the target to shift every stage and state by α·c."""
-    inside = [np.abs((s.state * table.alpha[:-1] + s.outputs.sum(1)) / s.alpha - 1.0).max() for s in table.stages]
-    return max(_mean_defect(table), float(max(inside, default=0.0)))
-
-
-def _mean_defect(table: Table) -> float:
-    return float(np.abs((table.state * table.alpha[:-1] + table.outputs.sum(1)) / table.alpha[1:] - 1.0).max())
-
-
-def constant_bias_response(table: Table) -> float:
-    """f with E x_K = α_K (c + f ε) on the point mass at c, when every denoiser output is off by ε.
-
-    1 − f = Π_k (state α_k/α_{k+1}); it is γ_0/γ_K for a frozen denoiser and √(γ_0/γ_K) for its probability flow.
-    """
-    return float(1.0 - np.prod(table.state * table.alpha[:-1] / table.alpha[1:]))
-
-
-def gauge_free(table: Table) -> np.ndarray:
-    """Coefficients in units in which the signal scale is one: equal in every process for methods defined on snr."""
-    scale = table.alpha[1:]
-    columns = [table.state * table.alpha[:-1] / scale, table.noise / scale, *(table.outputs / scale[:, None]).T]
-    return np.stack(columns)
+def _padded(rows: list[tuple[float, ...]], width: int) -> np.ndarray:
+    """Rows of unequal length as one array, zeros on the right."""
+    return np.array([(*row, *(0.0,) * (width - len(row))) for row in rows]).reshape(len(rows), width)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from targets import Level, NotAvailableError
 from targets.arguments import integer, one_of, refuse
+from verify.carry.advance import advance
 from verify.oracle import Oracle
 from verify.step import STARTS, Step, Table
 
@@ -83,26 +84,19 @@ def _generator(seed: int, chunk: int, like: Tensor) -> torch.Generator:
 def _chunk(
     steps: list[Step], table: Table, oracle: Oracle, count: int, generator: torch.Generator, start: str
 ) -> Iterator[Tensor]:
-    x = _first(table, oracle, count, generator, start)
+    x = first_state(table, oracle, count, generator, start)
     noise = torch.empty_like(x)
+    past: list[Tensor] = []
     yield x
     for step in steps:
-        outputs: list[Tensor] = []
-        for stage in step.stages:
-            y = x if stage.state == 1.0 and not any(stage.outputs) else stage.state * x
-            for weight, output in zip(stage.outputs, outputs, strict=True):
-                if weight:
-                    y = y.add(output, alpha=weight)
-            outputs.append(oracle.denoiser(y, stage.level))
-        x = step.state * x
-        for weight, output in zip(step.outputs, outputs, strict=True):
-            x.add_(output, alpha=weight)
+        x, past = advance(step, x, oracle.denoiser, past)
         if step.noise > 0:
-            x.add_(noise.normal_(generator=generator), alpha=step.noise)
+            x = x.add(noise.normal_(generator=generator), alpha=step.noise)
         yield x
 
 
-def _first(table: Table, oracle: Oracle, count: int, generator: torch.Generator, start: str) -> Tensor:
+def first_state(table: Table, oracle: Oracle, count: int, generator: torch.Generator, start: str) -> Tensor:
+    """`count` draws of the first state, (count, dim)."""
     level, target = table.start, oracle.target
     if start == "exact":
         clean = level.alpha * target.sample(count, generator)

@@ -9,6 +9,13 @@ given the present one and X, with ρ = σ_q²/s², c = A − a, f = B − b, h =
 It needs the mmse curve and E‖X‖² only: any target, any dimension, data included.  For ddpm it equals the path KL (both
 are joined by the same Brownian bridges).
 
+Multistep tables add −Σ_j g_j m_{k−j} to the vector in Q.  The denoiser is a martingale of the reverse chain, so that with
+its increments Δ_j = m_{k−j+1} − m_{k−j}, E‖Δ_j‖² = M_{k−j} − M_{k−j+1} = E⟨m_k, Δ_j⟩ and the vector is
+
+    c x + (f − Σ g) m + Σ_j G_j Δ_j,     G_j = Σ_{i≥j} g_i:    no further knowledge of the law is needed.
+
+Steps of several evaluations have Q = E‖A x + B m − M(x)‖² by quadrature where the law allows it (step_errors.py).
+
 reference="flow+noise": the exact probability flow to the level that the step's own noise leads away from, then that noise
 (see flow_noise.py).  Chain KLs against different references are not comparable.
 """
@@ -22,11 +29,10 @@ from targets.arguments import one_of
 from verify.kl.flow_noise import flow_noise
 from verify.kl.frozen import check_inputs, frozen_denoiser, summed
 from verify.kl.initial import initial, rounding
+from verify.kl.step_errors import step_errors
 from verify.oracle import Exact, Oracle
 from verify.samplers.ddpm import posterior
-from verify.step import Table
-
-REFERENCES = ("reverse", "flow+noise")
+from verify.step import REFERENCES, Table
 
 
 def chain(
@@ -39,40 +45,106 @@ def chain(
 ) -> Estimate:
     """KL(joint law of the reference chain ‖ joint law of the sampler's states), nats, total over coordinates.
 
-    Raises `NotAvailableError` for a step without noise, with several evaluations, or (flow+noise) a target in more than
-    one dimension that is not Gaussian.
+    Raises `NotAvailableError` for a table with a step that adds no noise or stays at its level; for steps of several
+    evaluations, and against flow+noise, on targets that are no product of Gaussians, laws on the line and
+    rotation-invariant laws.
     """
     oracle = check_inputs(target, table, oracle)
     reference = one_of("reference", reference, REFERENCES)
-    if not table.stochastic:
-        raise NotAvailableError(
-            f"chain KL of {table.method.name}: a step without noise has a singular kernel, and the divergence is infinite; "
-            "available: particles"
-        )
+    check_kernels(table)
     first = initial(target, table, start)
     if reference == "flow+noise":
         if not isinstance(oracle, Exact):
             raise NotAvailableError("chain KL (flow+noise) with a perturbed oracle; available: reference='reverse'")
+        if table.multistep:
+            raise NotAvailableError(
+                f"chain KL (flow+noise) of {table.method.name}: its step depends on earlier answers and is no map of the "
+                "state that could be held against the flow; available: reference='reverse'"
+            )
         return flow_noise(target, table, first)
     steps = reverse_steps(target, table, oracle)
     return summed(target, first, steps, "chain against the reverse chain", rounding(target, table, start))
 
 
+def check_kernels(table: Table) -> None:
+    """Refuse a table one of whose steps has no density against a reference chain."""
+    if not table.stochastic:
+        raise NotAvailableError(
+            f"chain KL of {table.method.name}: a step without noise has a singular kernel, and the divergence is infinite; "
+            "available: kl.marginal, particles"
+        )
+    if (np.diff(table.snr) <= 0).any():
+        k = int(np.argmax(np.diff(table.snr) <= 0))
+        raise NotAvailableError(
+            f"chain KL of {table.method.name}: step {k} does not raise the snr, so that no reverse chain takes it; "
+            "available: kl.marginal, particles"
+        )
+
+
 def reverse_steps(target: Target, table: Table, oracle: Oracle) -> np.ndarray:
     """The KL of each step against the reverse chain: shape (rows, K)."""
-    a, b, s = table.affine()
     true_a, true_b, true_s = posterior(table.snr, table.alpha, table.sigma)
     integral, mmse = frozen_denoiser(target, table)
-    alpha, sigma, dim = table.alpha[:-1], table.sigma[:-1], target.dim
+    s, dim = table.noise, target.dim
     excess = (true_s / s) ** 2 - 1.0
-    c, f = true_a - a, true_b - b
-    moved = target.second_moment * (alpha * c + f) ** 2 + dim * (c * sigma) ** 2 - f**2 * mmse
-    moments = oracle.moments(alpha, sigma)
-    moved = moved + b**2 * moments.square
-    exact_mean = (np.abs(c) <= 1e-9 * np.abs(true_a)).all() and (np.abs(f) <= 1e-9 * np.abs(true_b)).all()
-    if not exact_mean:
-        _, with_state, with_denoiser = moments.need_all(f"chain KL of {table.method.name}")
-        moved = moved - 2.0 * b * (c * with_state + f * with_denoiser)
+    if table.one_evaluation:
+        moved = _moved(target, table, oracle, true_a - table.state, true_b - table.outputs[:, 0], mmse)
+    elif not isinstance(oracle, Exact) or table.multistep:
+        raise NotAvailableError(
+            f"chain KL of {table.method.name}: a step of several evaluations is available with the exact oracle and without "
+            "history only; available: particles"
+        )
+    else:
+        moved, _ = step_errors(target, table, None)
     width = excess - np.log1p(excess)
     width = np.where(np.abs(excess) < 1e-4, excess**2 * (0.5 - excess / 3.0 + excess**2 / 4.0), width)
     return integral + 0.5 * dim * width + 0.5 * np.diff(table.snr) * mmse * excess + moved / (2.0 * s**2)
+
+
+def _moved(target: Target, table: Table, oracle: Oracle, c: np.ndarray, f: np.ndarray, mmse: np.ndarray) -> np.ndarray:
+    """Q, the mean square of the difference between the true kernel's mean and the step's: rows of (K,)."""
+    alpha, sigma, dim, square = table.alpha[:-1], table.sigma[:-1], target.dim, target.second_moment
+    b, f = table.outputs[:, 0], f - table.history.sum(1)
+    moved = square * (alpha * c + f) ** 2 + dim * (c * sigma) ** 2 - f**2 * mmse
+    if table.multistep:
+        if not isinstance(oracle, Exact):
+            raise NotAvailableError(
+                f"chain KL of {table.method.name} with a perturbed oracle: errors at different levels would have to be known "
+                "jointly; available: the exact oracle, particles"
+            )
+        moved = moved + _remembered(target, table, c, f, mmse)
+    moments = oracle.moments(alpha, sigma)
+    moved = moved + b**2 * moments.square
+    if not isinstance(oracle, Exact) and not _negligible(c, f, table):
+        _, with_state, with_denoiser = moments.need_all(f"chain KL of {table.method.name}")
+        moved = moved - 2.0 * b * (c * with_state + f * with_denoiser)
+    return moved
+
+
+def _negligible(c: np.ndarray, f: np.ndarray, table: Table) -> bool:
+    """The step's mean is the reverse kernel's own, as ddpm's is."""
+    a, b, _ = posterior(table.snr, table.alpha, table.sigma)
+    return bool((np.abs(c) <= 1e-9 * np.abs(a)).all() and (np.abs(f) <= 1e-9 * np.abs(b)).all())
+
+
+def _remembered(target: Target, table: Table, c: np.ndarray, f: np.ndarray, mmse: np.ndarray) -> np.ndarray:
+    """What history adds to Q: Σ_j G_j² E‖Δ_j‖² + 2f Σ_j G_j E⟨m, Δ_j⟩ + 2c Σ_j G_j E⟨x, Δ_j⟩.
+
+    E⟨x_k, m_i⟩ = A α_i E‖X‖² + B (E‖X‖² − M_i), with A and B the true kernel's from level i to k (zero and α_k for i = k).
+    """
+    snr, alpha, sigma, steps = table.snr[:-1], table.alpha[:-1], table.sigma[:-1], table.steps
+    later = np.cumsum(table.history[:, ::-1], axis=1)[:, ::-1]
+    out = np.zeros_like(mmse)
+
+    def with_state(k: np.ndarray, i: np.ndarray) -> np.ndarray:
+        a = alpha[i] / alpha[k] * (sigma[k] / sigma[i]) ** 2
+        b = alpha[k] * (1.0 - snr[i] / snr[k])
+        return (a * alpha[i] + b) * target.second_moment - b * mmse[:, i]
+
+    for j in range(1, later.shape[1] + 1):
+        k = np.arange(j, steps)
+        size, gain = mmse[:, k - j] - mmse[:, k - j + 1], later[k, j - 1]
+        out[:, k] += gain**2 * size + 2.0 * f[k] * gain * size
+        if c[k].any():
+            out[:, k] += 2.0 * c[k] * gain * (with_state(k, k - j + 1) - with_state(k, k - j))
+    return out

@@ -70,12 +70,9 @@ def path(target: Target, table: Table, *, start: str = "exact", oracle: Oracle |
 
 def discretisation(table: Table) -> Discretisation | None:
     """Which discretised reverse SDE the coefficients are, or None."""
-    if table.evaluations != 1 or not table.stochastic:
+    if not table.one_evaluation or table.multistep or not table.stochastic or (np.diff(table.snr) <= 0).any():
         return None
-    try:
-        given = table.affine()
-    except NotAvailableError:
-        return None
+    given = table.state, table.outputs[:, 0], table.noise
     if _same(given, posterior(table.snr, table.alpha, table.sigma)):
         return "ddpm"
     if np.abs(table.alpha**2 + table.sigma**2 - 1.0).max() > 1e-12:
@@ -89,9 +86,10 @@ def discretisation(table: Table) -> Discretisation | None:
 
 
 def _available(table: Table) -> str:
-    if table.evaluations == 1 and table.stochastic:
-        return "kl.chain(reference='reverse'), kl.chain(reference='flow+noise')"
-    return "particles (no closed-form rung for this table)"
+    if not table.stochastic:
+        return "kl.marginal, particles"
+    chains = "kl.chain(reference='reverse')" if table.multistep else "kl.chain(reference='reverse' or 'flow+noise')"
+    return f"{chains}, kl.marginal, particles"
 
 
 def _same(given: tuple[np.ndarray, ...], known: tuple[np.ndarray, ...]) -> bool:

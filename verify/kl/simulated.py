@@ -37,6 +37,8 @@ def simulated_chain(
             f"simulated chain KL of {table.method.name}: a step without noise has a singular kernel, and the divergence is "
             "infinite; available: particles"
         )
+    if table.multistep:
+        raise NotAvailableError(f"simulated chain KL of {table.method.name}: one-step tables only; available: kl.chain")
     a, b, s = table.affine()
     levels = [Level(float(al), float(si)) for al, si in zip(table.alpha, table.sigma, strict=True)]
     clean = target.sample(n, generator)

@@ -14,6 +14,7 @@ DDPM = Method(
     freezes="denoiser",
     order=1,
     identities=frozenset({"point_mass", "translation", "gauge", "constant_bias"}),
+    references=("reverse", "flow+noise"),
 )
 
 

@@ -14,6 +14,7 @@ EI_SDE = Method(
     freezes="score",
     order=1,
     identities=frozenset({"translation"}),
+    references=("reverse", "flow+noise"),
 )
 
 

@@ -13,6 +13,7 @@ EULER_MARUYAMA = Method(
     source="Maruyama 1955; Song et al. 2021, reverse-diffusion sampler",
     freezes="drift",
     order=1,
+    references=("reverse", "flow+noise"),
 )
 
 

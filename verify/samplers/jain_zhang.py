@@ -16,6 +16,7 @@ VARIANTS = {
         freezes="score along the flow",
         order=1,
         identities=frozenset({"translation"}),
+        references=("reverse", "flow+noise"),
     ),
     "z_score": Method(
         name="jain_zhang_z",
@@ -24,6 +25,7 @@ VARIANTS = {
         freezes="score of e^t x along the flow",
         order=1,
         identities=frozenset({"translation"}),
+        references=("reverse", "flow+noise"),
     ),
 }
 
