@@ -24,7 +24,7 @@ import torch
 from figures.dimension_scaling import draw
 from studies import dimension_verdicts, study
 from studies.store import Row, Store
-from targets import ArgumentError, Embedded, Estimate, NotAvailableError, Product, Target, get
+from targets import Embedded, Estimate, NotAvailableError, Product, Target, get
 from targets.arguments import integer, real
 from verify import Grid, kl, rates, samplers
 from verify.bounds import benton, frozen_denoiser, jain_zhang

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from figures.step_scaling import draw
 from studies import step_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row, Store
-from targets import ArgumentError, Estimate, GaussianMixture, NotAvailableError, Target, get
+from targets import Estimate, GaussianMixture, NotAvailableError, Target, get
 from targets.arguments import integer, real
 from verify import Grid, kl, samplers
 from verify.step import Table
@@ -96,9 +97,10 @@ def settings(config: Config) -> list[Row]:
     ]
 
 
-def compute(setting: Row) -> list[Row]:
+def compute(setting: Row, place: torch.device) -> list[Row]:
     """Every rung at every K; a rung that is not available gives one row with the reason."""
     family, target = FAMILIES[setting["family"]], law(setting["family"])
+    target = target if place.type == "cpu" else target.to(device=place)
     window = (setting["start_time"], setting["stop_time"])
     points = 256 if family.points is None else family.points[setting["preset"]]
     rows = []
@@ -159,7 +161,8 @@ def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
     store = Store(config.out, NAME)
-    rows = study.sweep(store, settings(config), compute)
+    place = study.device(config.device)
+    rows = study.sweep(store, settings(config), lambda setting: compute(setting, place))
     step_verdicts.report(rows)
     drawn = draw(store.path, keys={row["key"] for row in rows})
     study.console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)

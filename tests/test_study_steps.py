@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from figures import step_scaling as picture
 from studies import step_scaling as steps
@@ -11,6 +12,7 @@ from studies import step_verdicts, study
 from studies.store import Store, frame
 from targets import ArgumentError
 
+CPU = torch.device("cpu")
 WANTED = (("curved mixture", "ddpm"), ("curved mixture", "heun"), ("curved mixture", "stochastic_ddim"))
 
 
@@ -20,7 +22,7 @@ def small_settings():
 
 @pytest.fixture(scope="module")
 def rows():
-    return [row for setting in small_settings() for row in steps.compute(setting)]
+    return [row for setting in small_settings() for row in steps.compute(setting, CPU)]
 
 
 def slope(rows, sampler, rung, reference):
@@ -80,7 +82,7 @@ def test_report_and_figures(rows, tmp_path, monkeypatch, capsys):
         assert word in text
     store = Store(tmp_path, steps.NAME)
     for setting in small_settings():
-        store.add(setting, steps.compute(setting))
+        store.add(setting, steps.compute(setting, CPU))
     monkeypatch.setattr(picture.style, "RENDERED", tmp_path / "pictures")
     written = picture.draw(store.path)
     assert {path.stem for path in written} == {f"{steps.NAME}{end}" for end in ("", "_ladders", "_work")}
@@ -97,7 +99,7 @@ def test_sweep_resumes(tmp_path):
     """A setting that is on disk is not computed again."""
     store = Store(tmp_path, steps.NAME)
     setting = small_settings()[1]
-    first = study.sweep(store, [setting], steps.compute)
+    first = study.sweep(store, [setting], lambda s: steps.compute(s, CPU))
     again = study.sweep(Store(tmp_path, steps.NAME), [setting], lambda _: pytest.fail("computed twice"))
     assert [r["value"] for r in again] == [r["value"] for r in first]
 

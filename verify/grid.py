@@ -7,8 +7,10 @@ OU time) is computed from them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,21 @@ from targets import Gaussian, Level, NotAvailableError, Target
 from targets.arguments import ascending, integer, real, refuse
 from targets.channel import PROCESSES
 from targets.channel import process as find_process
+
+Built = TypeVar("Built")
+Options = ParamSpec("Options")
+
+
+def on_grid(build: Callable[Concatenate[Grid, Options], Built]) -> Callable[Concatenate[Grid, Options], Built]:
+    """A builder of tables that refuses anything but a `Grid` as its first argument, before work starts."""
+
+    @wraps(build)
+    def checked(grid: Grid, *args: Options.args, **kwargs: Options.kwargs) -> Built:
+        if not isinstance(grid, Grid):
+            refuse("grid", grid, "a Grid, e.g. Grid.log_snr(64, snr=(0.01, 100.0))")
+        return build(grid, *args, **kwargs)
+
+    return checked
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,10 @@ from targets import Level, NotAvailableError, Target
 from targets.laws import ComponentLaw
 from targets.quadrature import LineLaw
 from targets.shared import Shared
-from verify.carry.transport import Carried, Space, Start, carry
+from verify.carry.space import Carried, Space, Start
+from verify.carry.transport import carry, converged
 from verify.oracle import Exact, Oracle
 from verify.step import Table
-
-RESOLUTIONS = (0.85, 1.1)
-"""The second is the answer, its distance from the first the bias."""
 
 
 class Line(Space):
@@ -83,8 +81,7 @@ def line_law(target: Target) -> LineLaw | None:
 def density(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:
     """The carried law at two resolutions, the finer one last."""
     space = Line(oracle)
-    coarse, fine = (carry(space, table, starting(space, table, start), r) for r in RESOLUTIONS)
-    return coarse, fine
+    return converged(lambda resolution: carry(space, table, starting(space, table, start), resolution))
 
 
 def starting(space: Line, table: Table, start: str) -> Start:

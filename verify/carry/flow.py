@@ -9,7 +9,8 @@ y is a draw from q, and
     KL(p ‖ q)  =  E_q[w log w − w + 1],     w = p/q,
 
 whose terms are not negative: the error of a mean over n points is a few times n^{-1/2} of the value itself, however small
-the value.  On the line the same points and Jacobians are integrated by quadrature.
+the value.  On the line the same points and Jacobians are integrated by quadrature.  A map that folds is noticed at the points
+that are moved, and only there.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from torch import Tensor
 
 from targets import Estimate, Level, NotAvailableError
 from verify.carry.advance import advance
-from verify.carry.density import RESOLUTIONS, Line, starting
+from verify.carry.density import Line, starting
 from verify.carry.particles import chunk_seed, first_state
-from verify.carry.transport import REACH, Carried, finished
+from verify.carry.space import REACH, Carried
+from verify.carry.transport import converged, finished
 from verify.oracle import Oracle
 from verify.step import Table
 
@@ -78,8 +80,7 @@ def line_flow(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carri
     low, high = first.centres - 2.0 * REACH * first.widths, first.centres + 2.0 * REACH * first.widths
     steps = [table.step(k) for k in range(table.steps)]
     scale = float(first.widths.min())
-    coarse, fine = (finished(space, table, steps, first.density, (low, high), scale, r) for r in RESOLUTIONS)
-    return coarse, fine
+    return converged(lambda resolution: finished(space, table, steps, first.density, (low, high), scale, resolution))
 
 
 def deterministic(table: Table) -> None:

@@ -18,11 +18,11 @@ import torch
 from targets import Level, NotAvailableError
 from targets.bessel import log_bessel
 from targets.ray import Ray, ScaleMixtureRay, ray
-from verify.carry.transport import Carried, Space, Start, carry
+from verify.carry.space import Carried, Space, Start
+from verify.carry.transport import carry, converged
 from verify.oracle import Exact, Oracle
 from verify.step import Table
 
-RESOLUTIONS = (0.85, 1.1)
 PANEL = np.polynomial.legendre.leggauss(20)
 
 
@@ -87,5 +87,4 @@ def radial(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried,
         prior = start == "prior" and abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
         noise, at = ScaleMixtureRay(law.dim, np.ones(1), np.zeros(1)), Level(1.0, 1.0 if prior else level.sigma)
         first = Start(lambda x: np.exp(noise.log_density(x, at)), *noise.windows(at))
-    coarse, fine = (carry(HalfLine(law), table, first, r) for r in RESOLUTIONS)
-    return coarse, fine
+    return converged(lambda resolution: carry(HalfLine(law), table, first, resolution))

@@ -13,139 +13,38 @@ and M has to increase.  The answer is a set of points with log p and log q there
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
 from targets import Level, NotAvailableError
 from verify.carry.advance import advance
+from verify.carry.space import REACH, Blurred, Carried, Space, Start, log_of, pointwise_kl
 from verify.step import Step, Table
 
-REACH = 9.0
-"""Standard deviations to which a density is followed on fine grids; coarse steps distort tails and get up to twice that."""
-
-BLOCK = 2**21
-"""Kernel values held at once."""
+PANEL = 20
+"""Gauss nodes on a panel of the last quadrature."""
 
 MOST_NODES = 400_000
-PANEL = 20
-TINY = 1e-300
+MOST_VALUES = 2e9
+"""Kernel values of a whole run, nodes times the images that each of them sums: about half a minute."""
+
+RESOLUTIONS = (0.85, 1.1, 1.6, 2.4)
+"""The law is carried at the first two; while their divergences differ by more than SETTLED, at the next one."""
+
+SETTLED = 1e-9
 
 
-def pointwise_kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """p log(p/q) − p + q ≥ 0, whose integral is KL(p ‖ q): where r = log(p/q) is small, q Σ_{n≥2} (n − 1) rⁿ/n!."""
-    r, p, q = log_p - log_q, np.exp(log_p), np.exp(log_q)
-    series = np.polynomial.polynomial.polyval(np.clip(r, -0.3, 0.3), SERIES)
-    return np.where(np.abs(r) < 0.3, q * series, p * (r - 1.0) + q)
-
-
-SERIES = [(n - 1.0) / math.factorial(n) if n > 1 else 0.0 for n in range(18)]
-
-
-def log_of(density: np.ndarray) -> np.ndarray:
-    """log, with what underflowed left at the least float."""
-    return np.log(np.maximum(density, TINY))
-
-
-class Space(ABC):
-    """A line or a half line with the true law on it, the kernel of added noise and a rule to place nodes."""
-
-    per_kernel: float
-    """Nodes to a standard deviation of the kernel at resolution 1."""
-    per_law: float
-    """Nodes to a standard deviation of the law's narrowest part at resolution 1."""
-    bottom: float
-    """Where the space begins."""
-
-    @abstractmethod
-    def answer(self, x: np.ndarray, at: Level) -> tuple[np.ndarray, np.ndarray]:
-        """(m̂, dm̂/dx) at the points x."""
-
-    @abstractmethod
-    def windows(self, at: Level) -> tuple[np.ndarray, np.ndarray]:
-        """(centres, widths) of parts whose mixture the true law is, each with tails at most Gaussian."""
-
-    @abstractmethod
-    def log_density(self, x: np.ndarray, at: Level) -> np.ndarray:
-        """log of the true density at x."""
-
-    @abstractmethod
-    def place(self, low: np.ndarray, high: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-        """Ascending nodes and weights on the union of intervals, `spacing` apart on average."""
-
-    @abstractmethod
-    def centre(self, image: np.ndarray, noise: float) -> np.ndarray:
-        """Where the kernel of an image sits: it has tails at most Gaussian of width `noise` about it, and increases."""
-
-    @abstractmethod
-    def kernel(self, x: np.ndarray, image: np.ndarray, noise: float) -> np.ndarray:
-        """Density at x of the state whose mean is `image` (broadcast)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Carried:
-    """Points of the last level in ascending order, log p and log q there, and weights: ∫ f dy = Σ weight_i f(y_i)."""
-
-    points: np.ndarray
-    log_p: np.ndarray
-    log_q: np.ndarray
-    weight: np.ndarray
-
-    @property
-    def defect(self) -> float:
-        """The larger of |1 − ∫ p| and |1 − ∫ q|."""
-        return max(abs(1.0 - float(self.weight @ np.exp(log))) for log in (self.log_p, self.log_q))
-
-    @property
-    def divergence(self) -> float:
-        """KL(p ‖ q), nats."""
-        return float(self.weight @ pointwise_kl(self.log_p, self.log_q))
-
-
-@dataclass(frozen=True, eq=False)
-class Blurred:
-    """Σ_i mass_i k(x; image_i, noise), images in the order of their kernels' centres."""
-
-    space: Space
-    images: np.ndarray
-    masses: np.ndarray
-    noise: float
-    reach: float
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The density at ascending points x: each sums the images within its reach."""
-        centres = self.space.centre(self.images, self.noise)
-        first = np.searchsorted(centres, x - self.reach * self.noise)
-        last = np.searchsorted(centres, x + self.reach * self.noise)
-        out = np.empty_like(x)
-        rows = max(1, BLOCK // max(1, int((last - first).max(initial=1))))
-        for start in range(0, len(x), rows):
-            block = slice(start, start + rows)
-            width = int((last[block] - first[block]).max(initial=0))
-            index = first[block, None] + np.arange(width)
-            inside = index < last[block, None]
-            np.minimum(index, len(self.images) - 1, out=index)
-            values = self.space.kernel(x[block, None], self.images[index], self.noise)
-            out[block] = np.einsum("ij,ij->i", values, np.where(inside, self.masses[index], 0.0))
-        return out
-
-    def windows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals that hold all but a negligible part."""
-        centres = self.space.centre(self.images[self.masses > 1e-20 * self.masses.max()], self.noise)
-        apart = np.flatnonzero(np.diff(centres) > 2.0 * REACH * self.noise)
-        first, last = np.append(0, apart + 1), np.append(apart, len(centres) - 1)
-        return centres[first] - REACH * self.noise, centres[last] + REACH * self.noise
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """The law of the first state: its density, windows (centres, widths)."""
-
-    density: Callable[[np.ndarray], np.ndarray]
-    centres: np.ndarray
-    widths: np.ndarray
+def converged(at: Callable[[float], Carried]) -> tuple[Carried, Carried]:
+    """The last two of the laws at rising resolution: as few as settle the divergence."""
+    coarse, fine = at(RESOLUTIONS[0]), at(RESOLUTIONS[1])
+    for resolution in RESOLUTIONS[2:]:
+        if abs(fine.divergence - coarse.divergence) <= SETTLED * fine.divergence + 1e-20:
+            break
+        coarse, fine = fine, at(resolution)
+    return coarse, fine
 
 
 def carry(space: Space, table: Table, start: Start, resolution: float) -> Carried:
@@ -157,6 +56,8 @@ def carry(space: Space, table: Table, start: Start, resolution: float) -> Carrie
         )
     density: Callable[[np.ndarray], np.ndarray] = start.density
     reach = _reach(table)
+    _check_size(space, table, reach)
+    values = 0.0
     low, high = start.centres - reach * start.widths, start.centres + reach * start.widths
     width = narrowest = float(start.widths.min())
     level, stretch = table.start, 1.0
@@ -166,6 +67,9 @@ def carry(space: Space, table: Table, start: Start, resolution: float) -> Carrie
             scale = 1.0 / np.hypot(1.0 / width, stretch / noise)
             spacing = min(scale / space.per_kernel, narrowest / space.per_law) / resolution
             x, dx = _nodes(space, low, high, spacing, table)
+            values += len(x) * 2.0 * reach * noise / spacing
+            if values > MOST_VALUES:
+                _refuse_size(table, f"{values:.3g} kernel values and more (most {MOST_VALUES:.0e})")
             q = density(x)
             images = _mapped(space, steps, x)
             rates = np.abs(np.diff(images) / np.diff(x))[q[1:] > 1e-16 * q.max()]
@@ -209,11 +113,25 @@ def _nodes(
     low, high = _union(np.maximum(low, space.bottom), high)
     count = float((high - low).sum()) / spacing
     if count > MOST_NODES:
-        raise NotAvailableError(
-            f"density of {table.method.name}: resolution not reached, it would take {count:.3g} nodes (most {MOST_NODES}); "
-            "stop at a lower snr, take fewer steps, or use kl.chain"
-        )
+        _refuse_size(table, f"{count:.3g} nodes in a step (most {MOST_NODES})")
     return space.place(low, high, spacing)
+
+
+def _check_size(space: Space, table: Table, reach: float) -> None:
+    """Refuse before any work what is bound to take too many nodes: each noise resolved over the whole of its law."""
+    for k in np.flatnonzero(table.noise > 0):
+        centres, widths = space.windows(Level(float(table.alpha[k]), float(table.sigma[k])))
+        low, high = _union(np.maximum(centres - reach * widths, space.bottom), centres + reach * widths)
+        count = float((high - low).sum()) * space.per_kernel / float(table.noise[k])
+        if count > MOST_NODES:
+            _refuse_size(table, f"{count:.3g} nodes in a step (most {MOST_NODES})")
+
+
+def _refuse_size(table: Table, size: str) -> NoReturn:
+    raise NotAvailableError(
+        f"density of {table.method.name}: resolution not reached, it would take {size}: the law is wide for its narrowest "
+        "scale, or a step's map stretches; stop at a lower snr, take fewer steps, or use kl.chain"
+    )
 
 
 def _union(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,8 @@ from scipy.integrate import quad
 from targets import Estimate, NotAvailableError, Target
 from targets.arguments import one_of
 from verify.carry.moments import Moments
-from verify.carry.transport import PANEL, Carried
+from verify.carry.space import Carried
+from verify.carry.transport import PANEL
 from verify.kl.frozen import check_inputs
 from verify.kl.marginal import carried, parts_of
 from verify.oracle import Oracle

@@ -22,10 +22,10 @@ from verify.carry.density import density, line_law
 from verify.carry.flow import flow, line_flow
 from verify.carry.moments import Moments, moments
 from verify.carry.radial import radial
-from verify.carry.transport import Carried
+from verify.carry.space import Carried
 from verify.kl.blocks import blocks
 from verify.kl.frozen import check_inputs, log_remainder
-from verify.oracle import Exact, Oracle
+from verify.oracle import ConstantBias, Exact, Oracle, ScaleError
 from verify.step import STARTS, Table
 
 NORMALISED = 1e-10
@@ -74,7 +74,7 @@ def parts_of(target: Target, oracle: Oracle) -> list[tuple[Target, int, Oracle]]
 
 def carried(target: Target, table: Table, start: str, oracle: Oracle) -> tuple[Law, str] | None:
     """(exact law of the last state, carrier) for a part in one dimension's worth of work, else None."""
-    if isinstance(target, Gaussian):
+    if isinstance(target, Gaussian) and isinstance(oracle, (Exact, ConstantBias, ScaleError)):
         return moments(table, oracle, start), "moments, closed form"
     if line_law(target) is not None:
         if not table.multistep:
@@ -94,6 +94,12 @@ def resolved(pair: tuple[Carried, Carried], table: Table) -> tuple[Carried, Carr
             raise NotAvailableError(
                 f"marginal KL of {table.method.name}: infinite or beyond floats, {missing:.3g} of the true mass lies where "
                 "the sampler's density underflows; take more steps, or use kl.total_variation"
+            )
+        missed = 1.0 - float(law.weight @ np.exp(law.log_p))
+        if missed > 1e-6 and abs(1.0 - float(law.weight @ np.exp(law.log_q))) <= NORMALISED:
+            raise NotAvailableError(
+                f"marginal KL of {table.method.name}: infinite or beyond floats, the sampler's law misses {missed:.3g} of "
+                "the true mass; take more steps"
             )
         if not law.defect <= NORMALISED:
             raise NotAvailableError(
@@ -126,7 +132,7 @@ def _computed(target: Target, table: Table, start: str, oracle: Oracle, points: 
     found = carried(target, table, start, oracle)
     if found is None:
         if table.noise.any():
-            raise NotAvailableError(f"marginal KL of {table.method.name} on {target!r}: {_without(table)}")
+            raise NotAvailableError(f"marginal KL of {table.method.name} on {target!r}: {_without(table, oracle)}")
         return flow(table, oracle, start, points=points, seed=seed)
     law, method = found
     if isinstance(law, Moments):
@@ -138,12 +144,15 @@ def _computed(target: Target, table: Table, start: str, oracle: Oracle, points: 
     return Estimate(value, 0.0, abs(value - coarse.divergence) + rounding, method)
 
 
-def _without(table: Table) -> str:
+def _without(table: Table, oracle: Oracle) -> str:
     """Why no carrier follows the law, and what there is instead."""
     why = (
         "its states are no Markov chain and it adds noise, so that only moments (Gaussian targets) follow it"
         if table.multistep
         else "with noise, exact on Gaussians, on the line, on rotation-invariant laws and products of those"
     )
-    chains = [f"kl.chain(reference='{reference}')" for reference in table.method.references]
+    if not isinstance(oracle, Exact):
+        why = "with noise and a perturbed oracle, exact on Gaussians (affine errors) and on the line"
+    known = [r for r in table.method.references if r == "reverse" or isinstance(oracle, Exact)]
+    chains = [f"kl.chain(reference='{reference}')" for reference in known]
     return f"{why}; available: " + ", ".join([*chains, "particles"])

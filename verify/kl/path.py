@@ -86,7 +86,7 @@ def discretisation(table: Table) -> Discretisation | None:
 
 
 def _available(table: Table) -> str:
-    if not table.stochastic:
+    if not table.stochastic or (np.diff(table.snr) <= 0).any():
         return "kl.marginal, particles"
     chains = "kl.chain(reference='reverse')" if table.multistep else "kl.chain(reference='reverse' or 'flow+noise')"
     return f"{chains}, kl.marginal, particles"

@@ -21,7 +21,7 @@ from targets.ray import Ray, ray
 from verify.carry.advance import advance
 from verify.carry.density import Line, line_law
 from verify.carry.radial import HalfLine
-from verify.carry.transport import Space
+from verify.carry.space import Space
 from verify.kl.blocks import blocks
 from verify.kl.quantile import flow_pairs, ranked
 from verify.oracle import Exact

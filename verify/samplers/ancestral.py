@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.samplers.runge_kutta import midpoint
 from verify.step import Method, Table
 
@@ -19,6 +19,7 @@ DPM_SOLVER_2_ANCESTRAL = Method(
 )
 
 
+@on_grid
 def dpm_solver_2_ancestral(grid: Grid) -> Table:
     """Flow by the midpoint rule down to ς_down = ς′²/ς, i.e. snr γ′²/γ, then noise ς_up = ς′√(1 − γ/γ′).
 

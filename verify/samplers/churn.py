@@ -9,7 +9,7 @@ import numpy as np
 from targets import Level
 from targets.arguments import real
 from targets.channel import PROCESSES
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.samplers.runge_kutta import HEUN, flow_steps
 from verify.step import Method, Step, Table
 
@@ -23,6 +23,7 @@ EDM_CHURN = Method(
 )
 
 
+@on_grid
 def edm_churn(grid: Grid, churn: float = 10.0) -> Table:
     """2K steps for the K of the grid: noise alone up to ς̂ = (1 + c)ς, then Heun's method from there to the next level.
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from targets.arguments import real
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
 DDIM = Method(
@@ -29,12 +29,14 @@ STOCHASTIC = Method(
 )
 
 
+@on_grid
 def ddim(grid: Grid) -> Table:
     """x′ = (σ′/σ) x + (α′ − α σ′/σ) m̂(x): deterministic, one evaluation."""
     ratio = grid.sigma[1:] / grid.sigma[:-1]
     return Table.one_stage(DDIM, grid, ratio, grid.alpha[1:] - grid.alpha[:-1] * ratio, 0.0)
 
 
+@on_grid
 def stochastic_ddim(grid: Grid, eta: float = 0.5) -> Table:
     """x′ = α′ m̂ + √(σ′² − s²)(x − α m̂)/σ + s z with s = η σ′√(1 − γ/γ′), 0 < η ≤ 1.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
 DDPM = Method(
@@ -28,6 +28,7 @@ def posterior(snr: np.ndarray, alpha: np.ndarray, sigma: np.ndarray) -> tuple[np
     return a, alpha[1:] * gained, sigma[1:] * np.sqrt(gained)
 
 
+@on_grid
 def ddpm(grid: Grid) -> Table:
     """x′ = A x + B m̂(x) + σ_q z: the true reverse kernel with X replaced by the denoiser.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
 EI_SDE = Method(
@@ -27,6 +27,7 @@ def coefficients(
     return np.exp(delta) - gain, gain * alpha[:-1], np.sqrt(np.expm1(2.0 * delta))
 
 
+@on_grid
 def ei_sde(grid: Grid) -> Table:
     """x′ = e^Δ x + 2(e^Δ − 1) ŝ(x) + √(e^{2Δ} − 1) z on a vp grid."""
     return Table.one_stage(EI_SDE, grid, *coefficients(grid.ou_time, grid.alpha, grid.sigma))

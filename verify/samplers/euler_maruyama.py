@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
 EULER_MARUYAMA = Method(
@@ -26,6 +26,7 @@ def coefficients(
     return 1.0 + delta - gain, gain * alpha[:-1], np.sqrt(2.0 * delta)
 
 
+@on_grid
 def euler_maruyama(grid: Grid) -> Table:
     """x′ = x + Δ(x + 2ŝ(x)) + √(2Δ) z on a vp grid."""
     return Table.one_stage(EULER_MARUYAMA, grid, *coefficients(grid.ou_time, grid.alpha, grid.sigma))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from targets.arguments import one_of, refuse
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
 VARIANTS = {
@@ -30,6 +30,7 @@ VARIANTS = {
 }
 
 
+@on_grid
 def jain_zhang(grid: Grid, variant: str = "score") -> Table:
     """H = t_j − t_{j+2} forward along the flow, then r = t_{j+1} − t_{j+2} of noise back to level j + 1.
 

@@ -6,7 +6,7 @@ import math
 
 from targets import Level
 from targets.arguments import integer, real, refuse
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.samplers.ddpm import ddpm
 from verify.step import Method, Stage, Step, Table
 
@@ -39,6 +39,7 @@ def langevin(level: Level, steps: int, size: float = 0.1) -> Table:
     return Table.from_steps([_langevin(level, size)] * integer("steps", steps, 1), LANGEVIN)
 
 
+@on_grid
 def predictor_corrector(grid: Grid, size: float = 0.5) -> Table:
     """2K steps: ddpm's step to each level, then one Langevin step there of ε = size·(1 − γ/γ′)·σ′².
 

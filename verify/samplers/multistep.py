@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.samplers.runge_kutta import rk3
 from verify.step import Method, Table
 
@@ -59,11 +59,13 @@ EXPONENTIAL_AB3 = Method(
 )
 
 
+@on_grid
 def dpmpp_2m(grid: Grid) -> Table:
     """DPM-Solver++(2M): 1/(2r) of the last difference on top of the frozen denoiser, r = h_{k−1}/h_k."""
     return _two_step(DPMPP_2M, grid, -np.expm1(-_steps(grid)))
 
 
+@on_grid
 def exponential_ab2(grid: Grid) -> Table:
     """Exponential Adams–Bashforth 2: with p_n = ∫_0^h e^{-(h−s)} sⁿ ds, p_0 m̂ + p_1 (m̂ − m̂_prev)/h_{k−1}."""
     h = _steps(grid)
@@ -72,6 +74,7 @@ def exponential_ab2(grid: Grid) -> Table:
     return _assembled(EXPONENTIAL_AB2, grid, grid.sigma[1:] / grid.sigma[:-1], [p0 + lean, -lean], 0.0)
 
 
+@on_grid
 def exponential_ab3(grid: Grid) -> Table:
     """Exponential Adams–Bashforth 3 with two steps of `rk3` before it (a grid of one or two steps is all starter).
 
@@ -92,6 +95,7 @@ def exponential_ab3(grid: Grid) -> Table:
     return Table.from_steps(steps, EXPONENTIAL_AB3)
 
 
+@on_grid
 def sde_dpmpp_2m(grid: Grid) -> Table:
     """SDE-DPM-Solver++(2M) in its midpoint form: ddpm with the same extrapolation.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from targets.arguments import integer
 from targets.channel import PROCESSES
-from verify.grid import Grid
+from verify.grid import Grid, on_grid
 from verify.step import Method, StageArrays, Table
 
 FLOW_IDENTITIES = frozenset({"point_mass", "translation", "gauge", "constant_bias"})
@@ -54,17 +54,20 @@ RK3 = Method(
 )
 
 
+@on_grid
 def heun(grid: Grid) -> Table:
     """Trapezoidal rule in σ/α after an Euler step: two evaluations, the second at the next level."""
     one = np.ones(grid.steps)
     return flow_steps(HEUN, grid, grid.snr[1:], [0.0 * one, one], [[], [one]], [0.5 * one, 0.5 * one])
 
 
+@on_grid
 def dpm_solver_2(grid: Grid) -> Table:
     """Midpoint rule in σ/α at the geometric mean of the two levels: two evaluations."""
     return midpoint(DPM_SOLVER_2, grid, grid.snr[1:])
 
 
+@on_grid
 def randomised_midpoint(grid: Grid, seed: int = 0) -> Table:
     """Midpoint rule in σ/α at a uniformly random point of each step, drawn from `seed` and shared by all chains.
 
@@ -77,6 +80,7 @@ def randomised_midpoint(grid: Grid, seed: int = 0) -> Table:
     return flow_steps(RANDOMISED, grid, grid.snr[1:], [0.0 * one, place], [[], [place]], [0.0 * one, one])
 
 
+@on_grid
 def rk3(grid: Grid) -> Table:
     """Heun's third-order method in σ/α: three evaluations; the starter of exponential Adams–Bashforth 3."""
     one = np.ones(grid.steps)
