@@ -32,7 +32,7 @@ RUNGS = (
 """(sampler, rung, reference) of every KL row."""
 
 K_TOLERANCE = 0.02
-"""Largest distance of the measured slope in K from −1 at K = 2048 … 4096."""
+"""Largest distance of the measured slope in K from −1 at K = 4096 … 8192."""
 
 
 @dataclass(frozen=True)

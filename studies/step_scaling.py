@@ -57,7 +57,6 @@ def five_components() -> GaussianMixture:
     return GaussianMixture.isotropic([0.3, 0.1, 0.25, 0.2, 0.15], [[-2.0], [-0.9], [0.1], [1.2], [2.6]], 0.09)
 
 
-FLOWS = ("ddim", "heun", "dpm_solver_2", "dpmpp_2m", "exponential_ab2", "exponential_ab3")
 SPHERES = (16, 32, 64, 128)
 RADIAL = ("ddpm", "ei_sde", "jain_zhang", "ddim", "heun", "dpm_solver_2_ancestral", "edm_churn")
 
@@ -72,9 +71,9 @@ FAMILIES = {
     "digits": Family(
         lambda: get("digits"),
         quick=(4, 8, 16, 32),
-        full=(8, 16, 32, 64, 128),
-        samplers=("ddpm", "ei_sde", "jain_zhang", *FLOWS),
-        points={"quick": 64, "full": 512},
+        full=(4, 8, 16, 32, 64),
+        samplers=("ddpm", "ei_sde", "jain_zhang", "ddim", "heun", "dpm_solver_2", "dpmpp_2m", "exponential_ab3"),
+        points={"quick": 32, "full": 256},
     ),
 }
 

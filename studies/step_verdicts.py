@@ -51,7 +51,7 @@ class Slope:
 
 
 def rate(rung: str, reference: str, order: float, noise_ratio: float) -> float:
-    """The power of K with which the rung is to fall; `noise_ratio`: added variance over the true kernel's."""
+    """The power of K with which the rung is to fall; `noise_ratio`: the limit of added variance over the true kernel's."""
     if reference == "reverse":
         return -1.0 if abs(noise_ratio - 1.0) < 0.25 else 1.0
     return -1.0 if rung == "path" else -2.0 * order
@@ -69,8 +69,8 @@ def slopes(rows: pd.DataFrame) -> list[Slope]:
 
 
 def _slope(last: pd.DataFrame) -> Slope:
-    row = last.iloc[-1]
-    expected = rate(row.rung, row.reference, float(row.order), float(row.noise_ratio))
+    row, ratio = last.iloc[-1], last.noise_ratio.to_numpy(float)
+    expected = rate(row.rung, row.reference, float(row.order), 2.0 * ratio[-1] - ratio[-2])
     values, stderr = last.value.to_numpy(float), last.stderr.to_numpy(float)
     found = fit(last.steps.to_numpy(float), values, stderr)
     measured = found.slope

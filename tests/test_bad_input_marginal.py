@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from targets import ArgumentError, Gaussian, GaussianMixture, Level, NotAvailableError, Product, Sphere, get
+from targets import ArgumentError, Gaussian, Level, NotAvailableError, Product, Sphere, get
 from verify import Grid, Table, kl, samplers
 from verify.carry.density import density
 from verify.carry.flow import flow, line_flow
@@ -203,14 +203,12 @@ def test_flow_that_misses_the_truth():
 
 
 def test_refused_before_heavy_work():
-    """A law too wide for its narrowest level: said how many nodes, how many are allowed and what to do."""
-    far = GaussianMixture.isotropic([0.5, 0.5], [[-300.0], [300.0]], [1.0, 1.1])
-    for law, snr in ((far, (0.1, 10.0)), (get("two_points"), (1e4, 3e4))):
-        with pytest.raises(
-            NotAvailableError,
-            match=r"resolution not reached, it would take .* (nodes|kernel values).* \(most .*\).*snr",
-        ):
-            kl.marginal(law, samplers.ddpm(Grid.log_snr(3, snr=snr)), start="moment")
+    """Noise too fine for the width of the law: said how many nodes, how many are allowed and what to do."""
+    table = samplers.ddpm(Grid.log_snr(400, snr=(0.1, 1e9)))
+    with pytest.raises(
+        NotAvailableError, match=r"resolution not reached, it would take .* nodes in a step \(most .*snr"
+    ):
+        kl.marginal(get("curved_mixture"), table)
 
 
 # ---- distances --------------------------------------------------------------------------------------------------------

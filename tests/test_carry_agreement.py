@@ -18,7 +18,7 @@ from verify.carry.flow import line_flow, moved
 from verify.carry.moments import moments
 from verify.carry.radial import radial
 from verify.carry.space import Carried
-from verify.kl.marginal import gaussian_divergence
+from verify.kl.marginal import divergence_of, gaussian_divergence
 from verify.oracle import ConstantBias, Exact, Oracle, RandomField, ScaleError
 from verify.samplers import BUILDERS
 
@@ -49,8 +49,8 @@ def gaussian_kl(table: Table, oracle: Oracle, start: str = "exact") -> float:
 
 def reported(pair: tuple[Carried, Carried], table: Table) -> tuple[float, float]:
     """(value, bias) as kl.marginal reports them."""
-    coarse, fine = (law.divergence for law in pair)
-    return fine, abs(fine - coarse) + 1e-15 * math.sqrt(table.steps * fine)
+    value, _, bias = divergence_of(pair, table)
+    return value, bias
 
 
 # ---- closed forms ----------------------------------------------------------------------------------------------------

@@ -18,12 +18,11 @@ import torch
 from targets import Level, NotAvailableError
 from targets.bessel import log_bessel
 from targets.ray import Ray, ScaleMixtureRay, ray
+from verify.carry.panels import equal
 from verify.carry.space import Carried, Space, Start
 from verify.carry.transport import carry, converged
 from verify.oracle import Exact, Oracle
 from verify.step import Table
-
-PANEL = np.polynomial.legendre.leggauss(20)
 
 
 class HalfLine(Space):
@@ -49,12 +48,7 @@ class HalfLine(Space):
         return self.law.log_density(x, at)
 
     def place(self, low: np.ndarray, high: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-        nodes, weights = PANEL
-        counts = np.ceil((high - low) / (len(nodes) * spacing)).astype(int)
-        edges = [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, counts, strict=True)]
-        starts, ends = np.concatenate([e[:-1] for e in edges]), np.concatenate([e[1:] for e in edges])
-        half = 0.5 * (ends - starts)[:, None]
-        return (starts[:, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
+        return equal(low, high, spacing)
 
     def centre(self, image: np.ndarray, noise: float) -> np.ndarray:
         return np.hypot(image, math.sqrt(self.law.dim - 0.5) * noise)
@@ -68,12 +62,9 @@ class HalfLine(Space):
 
 def _log_chi_integral(dim: int) -> float:
     """log ∫ ρ^{d−1} e^{-ρ²/2} dρ by the arithmetic of the kernel itself, whose rounding at large d then drops out of it."""
-    low, high = max(0.0, math.sqrt(dim) - 12.0), math.sqrt(dim) + 12.0
-    nodes, weights = PANEL
-    half = 0.5 * (high - low) / 48
-    rho = (low + half * (2.0 * np.arange(48)[:, None] + 1.0 + nodes)).ravel()
+    rho, weight = equal(np.array([max(0.0, math.sqrt(dim) - 12.0)]), np.array([math.sqrt(dim) + 12.0]), 0.025)
     log = (dim - 1) * np.log(rho) - 0.5 * rho**2
-    return float(log.max() + np.log((half * np.tile(weights, 48)) @ np.exp(log - log.max())))
+    return float(log.max() + np.log(weight @ np.exp(log - log.max())))
 
 
 def radial(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:

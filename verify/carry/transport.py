@@ -21,17 +21,24 @@ import numpy as np
 
 from targets import Level, NotAvailableError
 from verify.carry.advance import advance
-from verify.carry.space import REACH, Blurred, Carried, Space, Start, log_of, pointwise_kl
+from verify.carry.panels import NODES, PANEL, WEIGHTS, graded
+from verify.carry.space import REACH, TINY, Blurred, Carried, Space, Start, log_of, pointwise_kl
 from verify.step import Step, Table
 
-PANEL = 20
-"""Gauss nodes on a panel of the last quadrature."""
+STEEP = 2.5
+"""Stretch of a move's map from which the places where it stretches get finer nodes than the rest."""
+
+PER_PANEL = 2.5
+"""Gauss nodes to a kernel's standard deviation on graded panels of twenty: 1e-13 of it."""
+
+NEGLIGIBLE = 1e-16
+"""Densities below this share of the largest count for nothing."""
 
 MOST_NODES = 400_000
-MOST_VALUES = 2e9
-"""Kernel values of a whole run, nodes times the images that each of them sums: about half a minute."""
+MOST_VALUES = 2e10
+"""Nodes times images, summed over the moves: about half a minute, as each node sums a few in a hundred of the images."""
 
-RESOLUTIONS = (0.85, 1.1, 1.6, 2.4)
+RESOLUTIONS = (0.95, 1.15, 1.6, 2.4)
 """The law is carried at the first two; while their divergences differ by more than SETTLED, at the next one."""
 
 SETTLED = 1e-9
@@ -57,29 +64,35 @@ def carry(space: Space, table: Table, start: Start, resolution: float) -> Carrie
     density: Callable[[np.ndarray], np.ndarray] = start.density
     reach = _reach(table)
     _check_size(space, table, reach)
-    values = 0.0
     low, high = start.centres - reach * start.widths, start.centres + reach * start.widths
     width = narrowest = float(start.widths.min())
-    level, stretch = table.start, 1.0
+    level, stretch, images, values = table.start, 1.0, np.zeros(1), 0.0
     moves, tail = _moves(table)
     for steps, noise in moves:
+        low, high = _union(np.maximum(low, space.bottom), high)
         while True:
             scale = 1.0 / np.hypot(1.0 / width, stretch / noise)
             spacing = min(scale / space.per_kernel, narrowest / space.per_law) / resolution
             x, dx = _nodes(space, low, high, spacing, table)
-            values += len(x) * 2.0 * reach * noise / spacing
-            if values > MOST_VALUES:
-                _refuse_size(table, f"{values:.3g} kernel values and more (most {MOST_VALUES:.0e})")
-            q = density(x)
-            images = _mapped(space, steps, x)
-            rates = np.abs(np.diff(images) / np.diff(x))[q[1:] > 1e-16 * q.max()]
-            if scale * np.hypot(1.0 / width, rates.max() / noise) <= 1.1:
+            q, mapped = density(x), _mapped(space, steps, x)
+            rates = np.abs(np.diff(mapped) / np.diff(x))
+            steep = rates * _weight(q)[1:]
+            if steep.max() > STEEP or scale * np.hypot(1.0 / width, steep.max() / noise) <= 1.1:
                 break
-            stretch = 1.05 * rates.max()
-        stretch = 1.05 * rates.max()
+            stretch = 1.05 * float(steep.max())
+        gentlest = float(rates[q[1:] > NEGLIGIBLE * q.max()].min())
+        if steep.max() > STEEP:
+            fine = 1.0 / (np.hypot(1.0 / width, np.append(steep, steep[-1]) / noise) * PER_PANEL)
+            x, dx = graded(low, high, x, np.minimum(fine, narrowest / space.per_law) / resolution)
+            q, mapped = density(x), _mapped(space, steps, x)
+        values += len(x) * len(images)
+        if values > MOST_VALUES:
+            _refuse_size(table, f"{values:.3g} kernel values and more (most {MOST_VALUES:.0e})")
+        stretch = min(1.05 * float(steep.max()), STEEP)
+        images = mapped
         order = np.argsort(space.centre(images, noise), kind="stable")
         density = Blurred(space, images[order], (q * dx)[order], noise, 8.0 + REACH * min(1.0, noise / level.sigma))
-        level, width = steps[-1].stop, float(np.hypot(noise, width * min(1.0, rates.min())))
+        level, width = steps[-1].stop, float(np.hypot(noise, width * min(1.0, gentlest)))
         centres, widths = space.windows(level)
         narrowest = float(widths.min())
         blurred = density.windows()
@@ -87,6 +100,12 @@ def carry(space: Space, table: Table, start: Start, resolution: float) -> Carrie
         high = np.concatenate([centres + reach * widths, blurred[1]])
     scale = min(width, narrowest)
     return finished(space, table, tail, density, (low, high), scale, resolution)
+
+
+def _weight(q: np.ndarray) -> np.ndarray:
+    """How finely a kernel has to be summed where q is small: its aliasing e^{-2π²(width/spacing)²} counts with q itself."""
+    depth = np.log(np.maximum(q, TINY) / (NEGLIGIBLE * q.max())) / -np.log(NEGLIGIBLE)
+    return np.sqrt(np.clip(depth, 0.0, 1.0))
 
 
 def _reach(table: Table) -> float:
@@ -110,7 +129,6 @@ def _moves(table: Table) -> tuple[list[tuple[list[Step], float]], list[Step]]:
 def _nodes(
     space: Space, low: np.ndarray, high: np.ndarray, spacing: float, table: Table
 ) -> tuple[np.ndarray, np.ndarray]:
-    low, high = _union(np.maximum(low, space.bottom), high)
     count = float((high - low).sum()) / spacing
     if count > MOST_NODES:
         _refuse_size(table, f"{count:.3g} nodes in a step (most {MOST_NODES})")
@@ -176,7 +194,7 @@ def finished(
 
     Panels are split by the size of their last Legendre coefficients, down to what the rounding of log q over K steps allows.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(PANEL)
+    nodes, weights = NODES, WEIGHTS
     orders = np.arange(PANEL - 4, PANEL)
     last = np.polynomial.legendre.legvander(nodes, PANEL - 1)[:, orders] * (orders + 0.5) * weights[:, None]
     joined = _union(np.maximum(interval[0], space.bottom), interval[1])

@@ -19,14 +19,13 @@ from scipy.integrate import quad
 from targets import Estimate, NotAvailableError, Target
 from targets.arguments import one_of
 from verify.carry.moments import Moments
+from verify.carry.panels import NODES, PANEL, WEIGHTS
 from verify.carry.space import Carried
-from verify.carry.transport import PANEL
 from verify.kl.frozen import check_inputs
 from verify.kl.marginal import carried, parts_of
 from verify.oracle import Oracle
 from verify.step import STARTS, Table
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(PANEL)
 TO_LEGENDRE = (np.polynomial.legendre.legvander(NODES, PANEL - 1) * WEIGHTS[:, None]).T * (
     np.arange(PANEL)[:, None] + 0.5
 )

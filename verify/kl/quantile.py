@@ -15,10 +15,10 @@ from scipy.special import log_ndtr, ndtri_exp
 from targets import Level
 from targets.quadrature import LineLaw, line_nodes
 from targets.ray import Ray
+from verify.carry.panels import NODES, PANEL, WEIGHTS, gauss
 
 NEWTON_STEPS = 60
 REACH = 14.0
-PANEL = np.polynomial.legendre.leggauss(20)
 
 Tails = tuple[np.ndarray, np.ndarray]
 """(log F, log(1 − F))."""
@@ -111,7 +111,7 @@ class RankedRadius(Ranked):
         mass = np.exp(self.log_density(x)) * dx
         self.mean = float(mass @ x / mass.sum())
         self.scale = float(np.sqrt(mass @ (x - self.mean) ** 2 / mass.sum()))
-        panels = mass.reshape(-1, len(PANEL[0])).sum(1)
+        panels = mass.reshape(-1, PANEL).sum(1)
         self.below = np.concatenate([[0.0], np.cumsum(panels)])
         self.above = np.concatenate([np.cumsum(panels[::-1])[::-1], [0.0]])
 
@@ -125,15 +125,12 @@ class RankedRadius(Ranked):
             return np.log(self.below[panel] + to_left), np.log(self.above[panel + 1] + to_right)
 
     def nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        nodes, weights = PANEL
-        half = 0.5 * np.diff(self.edges)[:, None]
-        return (self.edges[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
+        return gauss([self.edges])
 
     def _between(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """∫ of the density from `start` to `stop`, at most a panel apart."""
-        nodes, weights = PANEL
         half = 0.5 * (stop - start)[:, None]
-        return (np.exp(self.log_density(start[:, None] + half * (1.0 + nodes))) * half) @ weights
+        return (np.exp(self.log_density(start[:, None] + half * (1.0 + NODES))) * half) @ WEIGHTS
 
 
 def ranked(law: LineLaw | Ray, alpha: float, sigma: float) -> Ranked:
