@@ -9,7 +9,7 @@ import torch
 from figures import step_scaling as picture
 from studies import step_scaling as steps
 from studies import step_verdicts, study
-from studies.store import Store, frame
+from studies.store import Store, frame, read_rows
 from targets import ArgumentError
 
 CPU = torch.device("cpu")
@@ -116,3 +116,15 @@ def test_sweep_resumes(tmp_path):
 def test_bad_settings(change, message):
     with pytest.raises(ArgumentError, match=message):
         steps.check(dataclasses.replace(steps.Config(), **change))
+
+
+def test_the_committed_rows_are_whole():
+    """Every family and sampler of the full preset, and no rate of theirs refuted."""
+    committed = read_rows(picture.COMMITTED)
+    assert {(row["family"], row["sampler"]) for row in committed} == {
+        (s["family"], s["sampler"]) for s in steps.settings(steps.Config())
+    }
+    assert all(row["setting"]["preset"] == "full" for row in committed)
+    found = step_verdicts.slopes(frame(committed))
+    assert [s for s in found if s.status == "refuted"] == []
+    assert sum(s.status == "supported" for s in found) > 150

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from contracts import normal
+from test_targets_contract import AT_A_STATE, OF_THE_CURVE
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from targets import ArgumentError, Gaussian, GaussianMixture, Level, NotAvailableError
@@ -40,29 +41,6 @@ LAWS = {
     "one_zero": pair("one_zero")[0],
     "few_directions": GaussianMixture.low_rank(W[1:] / 0.5, MEANS[1:], FACTORS[1:, :, :1], 0.1),
 }
-AT_A_STATE = (
-    contracts.score_is_the_gradient_of_log_prob,
-    contracts.denoiser_follows_tweedie,
-    contracts.only_snr_matters,
-    contracts.posterior_covariance_is_symmetric,
-    contracts.posterior_covariance_is_not_negative,
-    contracts.posterior_covariance_is_the_jacobian,
-    contracts.posterior_trace_is_the_trace,
-    contracts.batch_shape_does_not_matter,
-    contracts.rows_do_not_see_each_other,
-    contracts.float32_is_close_or_refused,
-    contracts.samples_have_the_moments,
-    contracts.fourier_matches_samples,
-    contracts.fourier_mean_is_the_gradient,
-)
-OF_THE_CURVE = (
-    contracts_curve.curve_is_a_curve,
-    contracts_curve.curve_starts_at_the_variance,
-    contracts_curve.curve_is_consistent,
-    contracts_curve.mmse_is_the_mean_posterior_trace,
-    contracts_curve.mmse_is_the_mean_squared_residual,
-    contracts_curve.slope_is_the_mean_squared_product,
-)
 
 
 @pytest.mark.parametrize("name", LAWS)

@@ -42,12 +42,12 @@ class Line(Space):
         slope = at.alpha / at.sigma**2 * variance
         if isinstance(self.oracle, Exact):
             return mean, slope
-        y, one = torch.from_numpy(x)[:, None], torch.ones(len(x), 1, dtype=torch.float64)
-        error = self.oracle.error(y, torch.from_numpy(mean)[:, None], at)
+        y, denoised, product = (torch.from_numpy(a)[:, None].to(self.oracle.target.mean) for a in (x, mean, slope))
+        error = self.oracle.error(y, denoised, at)
         if error is not None:
-            mean = mean + error.expand(len(x), 1)[:, 0].numpy()
-        bend = self.oracle.error_product(y, torch.from_numpy(slope)[:, None], one, at)
-        return mean, slope if bend is None else slope + bend[:, 0].numpy()
+            mean = mean + error.expand(len(x), 1)[:, 0].cpu().numpy()
+        bend = self.oracle.error_product(y, product, torch.ones_like(y), at)
+        return mean, slope if bend is None else slope + bend[:, 0].cpu().numpy()
 
     def windows(self, at: Level) -> tuple[np.ndarray, np.ndarray]:
         return at.alpha * self.law.positions, np.sqrt(at.alpha**2 * self.law.variances + at.sigma**2)

@@ -27,7 +27,7 @@ from verify.carry.advance import advance
 from verify.carry.density import Line, starting
 from verify.carry.particles import chunk_seed, first_state
 from verify.carry.space import REACH, Carried
-from verify.carry.transport import converged, finished
+from verify.carry.transport import beginning, converged, finished
 from verify.oracle import Oracle
 from verify.step import Table
 
@@ -76,11 +76,9 @@ def line_flow(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carri
     """The same on the line by quadrature, at two resolutions, the finer one last."""
     deterministic(table)
     space = Line(oracle)
-    first = starting(space, table, start)
-    low, high = first.centres - 2.0 * REACH * first.widths, first.centres + 2.0 * REACH * first.widths
+    front = beginning(space, starting(space, table, start), 2.0 * REACH)
     steps = [table.step(k) for k in range(table.steps)]
-    scale = float(first.widths.min())
-    return converged(lambda resolution: finished(space, table, steps, first.density, (low, high), scale, resolution))
+    return converged(lambda resolution: finished(space, table, steps, front, resolution))
 
 
 def deterministic(table: Table) -> None:

@@ -61,45 +61,80 @@ def carry(space: Space, table: Table, start: Start, resolution: float) -> Carrie
             f"density of {table.method.name}: a multistep table is no Markov chain in its state; available: particles, the "
             "flow carrier (deterministic tables) and moments (Gaussian targets)"
         )
-    density: Callable[[np.ndarray], np.ndarray] = start.density
     reach = _reach(table)
     _check_size(space, table, reach)
-    low, high = start.centres - reach * start.widths, start.centres + reach * start.widths
-    width = narrowest = float(start.widths.min())
-    level, stretch, images, values = table.start, 1.0, np.zeros(1), 0.0
+    front = beginning(space, start, reach)
     moves, tail = _moves(table)
+    images, values = 1, 0.0
     for steps, noise in moves:
-        low, high = _union(np.maximum(low, space.bottom), high)
-        while True:
-            scale = 1.0 / np.hypot(1.0 / width, stretch / noise)
-            spacing = min(scale / space.per_kernel, narrowest / space.per_law) / resolution
-            x, dx = _nodes(space, low, high, spacing, table)
-            q, mapped = density(x), _mapped(space, steps, x)
-            rates = np.abs(np.diff(mapped) / np.diff(x))
-            steep = rates * _weight(q)[1:]
-            if steep.max() > STEEP or scale * np.hypot(1.0 / width, steep.max() / noise) <= 1.1:
-                break
-            stretch = 1.05 * float(steep.max())
-        gentlest = float(rates[q[1:] > NEGLIGIBLE * q.max()].min())
-        if steep.max() > STEEP:
-            fine = 1.0 / (np.hypot(1.0 / width, np.append(steep, steep[-1]) / noise) * PER_PANEL)
-            x, dx = graded(low, high, x, np.minimum(fine, narrowest / space.per_law) / resolution)
-            q, mapped = density(x), _mapped(space, steps, x)
-        values += len(x) * len(images)
+        before, after = steps[-1].start, steps[-1].stop
+        sown = _sown(space, table, front, steps, noise, resolution)
+        images, values = len(sown.x), values + len(sown.x) * images
         if values > MOST_VALUES:
             _refuse_size(table, f"{values:.3g} kernel values and more (most {MOST_VALUES:.0e})")
-        stretch = min(1.05 * float(steep.max()), STEEP)
-        images = mapped
-        order = np.argsort(space.centre(images, noise), kind="stable")
-        density = Blurred(space, images[order], (q * dx)[order], noise, 8.0 + REACH * min(1.0, noise / level.sigma))
-        level, width = steps[-1].stop, float(np.hypot(noise, width * min(1.0, gentlest)))
-        centres, widths = space.windows(level)
-        narrowest = float(widths.min())
+        order = np.argsort(space.centre(sown.images, noise), kind="stable")
+        density = Blurred(
+            space, sown.images[order], sown.masses[order], noise, 8.0 + REACH * min(1.0, noise / before.sigma)
+        )
+        centres, widths = space.windows(after)
         blurred = density.windows()
         low = np.concatenate([centres - reach * widths, blurred[0]])
         high = np.concatenate([centres + reach * widths, blurred[1]])
-    scale = min(width, narrowest)
-    return finished(space, table, tail, density, (low, high), scale, resolution)
+        low, high = _union(np.maximum(low, space.bottom), high)
+        width = float(np.hypot(noise, front.width * min(1.0, sown.gentlest)))
+        front = Front(density, low, high, width, float(widths.min()), min(1.05 * sown.steepest, STEEP))
+    return finished(space, table, tail, front, resolution)
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """A density on its way: the intervals that hold it, its least width and the true law's, the stretch of the last map."""
+
+    density: Callable[[np.ndarray], np.ndarray]
+    low: np.ndarray
+    high: np.ndarray
+    width: float
+    narrowest: float
+    stretch: float
+
+
+def beginning(space: Space, start: Start, reach: float) -> Front:
+    """The law of the first state."""
+    width = float(start.widths.min())
+    low, high = np.maximum(start.centres - reach * start.widths, space.bottom), start.centres + reach * start.widths
+    return Front(start.density, *_union(low, high), width, width, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sown:
+    """Nodes of a move, their images and masses; how much the map stretches where it matters, at most and at least."""
+
+    x: np.ndarray
+    images: np.ndarray
+    masses: np.ndarray
+    steepest: float
+    gentlest: float
+
+
+def _sown(space: Space, table: Table, front: Front, steps: list[Step], noise: float, resolution: float) -> Sown:
+    """Nodes that resolve the density and the kernel behind the map: evenly spaced, or graded where the map is steep."""
+    stretch = front.stretch
+    while True:
+        scale = 1.0 / np.hypot(1.0 / front.width, stretch / noise)
+        spacing = min(scale / space.per_kernel, front.narrowest / space.per_law) / resolution
+        x, dx = _nodes(space, front, spacing, table)
+        q, images = front.density(x), _mapped(space, steps, x)
+        rates = np.abs(np.diff(images) / np.diff(x))
+        steep = rates * _weight(q)[1:]
+        if steep.max() > STEEP or scale * np.hypot(1.0 / front.width, steep.max() / noise) <= 1.1:
+            break
+        stretch = 1.05 * float(steep.max())
+    gentlest = float(rates[q[1:] > NEGLIGIBLE * q.max()].min())
+    if steep.max() > STEEP:
+        fine = 1.0 / (np.hypot(1.0 / front.width, np.append(steep, steep[-1]) / noise) * PER_PANEL)
+        x, dx = graded(front.low, front.high, x, np.minimum(fine, front.narrowest / space.per_law) / resolution)
+        q, images = front.density(x), _mapped(space, steps, x)
+    return Sown(x, images, q * dx, float(steep.max()), gentlest)
 
 
 def _weight(q: np.ndarray) -> np.ndarray:
@@ -126,13 +161,11 @@ def _moves(table: Table) -> tuple[list[tuple[list[Step], float]], list[Step]]:
     return moves, waiting
 
 
-def _nodes(
-    space: Space, low: np.ndarray, high: np.ndarray, spacing: float, table: Table
-) -> tuple[np.ndarray, np.ndarray]:
-    count = float((high - low).sum()) / spacing
+def _nodes(space: Space, front: Front, spacing: float, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    count = float((front.high - front.low).sum()) / spacing
     if count > MOST_NODES:
         _refuse_size(table, f"{count:.3g} nodes in a step (most {MOST_NODES})")
-    return space.place(low, high, spacing)
+    return space.place(front.low, front.high, spacing)
 
 
 def _check_size(space: Space, table: Table, reach: float) -> None:
@@ -181,15 +214,7 @@ class Dual:
         return Dual(factor * self.value, factor * self.slope)
 
 
-def finished(
-    space: Space,
-    table: Table,
-    steps: list[Step],
-    density: Callable[[np.ndarray], np.ndarray],
-    interval: tuple[np.ndarray, np.ndarray],
-    scale: float,
-    resolution: float,
-) -> Carried:
+def finished(space: Space, table: Table, steps: list[Step], front: Front, resolution: float) -> Carried:
     """The density after the deterministic steps that are left: Gauss panels in x, halved until ∫ p and KL are resolved.
 
     Panels are split by the size of their last Legendre coefficients, down to what the rounding of log q over K steps allows.
@@ -197,8 +222,8 @@ def finished(
     nodes, weights = NODES, WEIGHTS
     orders = np.arange(PANEL - 4, PANEL)
     last = np.polynomial.legendre.legvander(nodes, PANEL - 1)[:, orders] * (orders + 0.5) * weights[:, None]
-    joined = _union(np.maximum(interval[0], space.bottom), interval[1])
-    edges = [np.linspace(a, b, 2 + int(resolution * (b - a) / (2.0 * scale))) for a, b in zip(*joined, strict=True)]
+    width = 2.0 * min(front.width, front.narrowest) / resolution
+    edges = [np.linspace(a, b, 2 + int((b - a) / width)) for a, b in zip(front.low, front.high, strict=True)]
     low, high = np.concatenate([e[:-1] for e in edges]), np.concatenate([e[1:] for e in edges])
     rounding = 1e-14 * math.sqrt(len(steps) + 1)
     done: list[np.ndarray] = []
@@ -213,7 +238,7 @@ def finished(
                 "much between the law's parts); stop at a lower snr, or use particles"
             )
         y, log_slope = _moved(space, table, steps, x)
-        log_q, log_p = log_of(density(x)) - log_slope, space.log_density(y, table.stop)
+        log_q, log_p = log_of(front.density(x)) - log_slope, space.log_density(y, table.stop)
         weight = (half[:, None] * weights).ravel() * np.exp(log_slope)
         terms = pointwise_kl(log_p, log_q)
         divergence = max(divergence, float(weight @ terms))

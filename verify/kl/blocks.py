@@ -30,7 +30,9 @@ def blocks(target: Target) -> Blocks:
         return _counted(blocks(target.inner), Gaussian([0.0], [[0.0]]), target.dim - target.inner.dim)
     if isinstance(target, ComponentLaw) and not isinstance(target, Gaussian) and isinstance(target.components, Shared):
         if target not in _KNOWN:
-            _KNOWN[target] = _reduced(target)
+            home = target.mean.device
+            parts = _reduced(target if home.type == "cpu" else target.to(device="cpu"))
+            _KNOWN[target] = parts if home.type == "cpu" else [(part.to(device=home), count) for part, count in parts]
         return _KNOWN[target]
     return [(target, 1)]
 

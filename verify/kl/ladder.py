@@ -38,7 +38,7 @@ class Rung:
     refusal: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ladder:
     """`rungs` from the highest to the lowest, the additive `budget` of the path rung, and early stopping.  Print it."""
 
@@ -57,7 +57,7 @@ class Ladder:
                 return rung.estimate
         raise KeyError(key)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         sheet = Sheet(box=box.SIMPLE_HEAD, title=f"{self.table.method.name}, {self.table.steps} steps, {self.target!r}")
         sheet.add_column("rung")
         sheet.add_column("reference")
