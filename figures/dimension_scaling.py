@@ -14,7 +14,7 @@ from figures import style
 NAME = "dimension_scaling"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
-FRONT = ("digits in R^D", "digits, leading components", "codebook, 1 bit/dim")
+FRONT = ("digits in R^D", "digits, leading components", "sphere")
 
 
 def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:

@@ -117,7 +117,7 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
         handles, labels = axis.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
     figure.legend(
-        shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8.5
+        shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 4), frameon=False, fontsize=8.5
     )
 
 
@@ -127,7 +127,7 @@ def end_slope(axis: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
         return
     slope = np.diff(np.log(y[-2:])) / np.diff(np.log(x[-2:]))
     place = {"xy": (x[-1], y[-1]), "textcoords": "offset points", "xytext": (4, 3)}
-    axis.annotate(f"{slope.item():.2f}", fontsize=7.5, color=color, **place)
+    axis.annotate(f"{slope.item():.2f}".replace("-0.00", "0.00"), fontsize=7.5, color=color, **place)
 
 
 def plain_ticks(axis: Axes, values: list[int]) -> None:

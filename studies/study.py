@@ -28,7 +28,7 @@ class Config:
     """What every study takes."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: about a minute; full: more dimensions and four times the sample points."""
+    """quick: about two minutes; full: more of what the study varies, more sample points, about ten minutes."""
     device: str = "auto"
     """Where denoisers run: auto (a GPU if there is one), cpu, cuda, cuda:1, …"""
     seed: int = 0

@@ -87,8 +87,11 @@ class Curve(ABC):
         return self._estimate(self.slope_rows, snr)
 
     def mutual_information(self, snr: float | np.ndarray) -> Estimate:
-        """I(γ) in nats, in the shape of `snr`."""
-        return self._estimate(self.information_rows, snr)
+        """I(γ) in nats, in the shape of `snr`; beyond a sampled range only what was gained there is in doubt."""
+        found = self._estimate(self.information_rows, snr)
+        values = np.asarray(snr, dtype=np.float64)
+        bias = self.bias * np.abs(found.value) + self.extrapolated_information(values)
+        return Estimate(found.value, found.stderr, bias[()], found.method)
 
     def discretisation_length(self, low: float | None = None, high: float | None = None) -> Estimate:
         """S = ∫ √(−mmse′) dγ over [low, high]; by default over the whole range of the law.
@@ -144,6 +147,10 @@ class Curve(ABC):
 
     def extrapolation(self, snr: np.ndarray) -> np.ndarray:
         """Relative error of continuing beyond a sampled range, in the shape of `snr`; zero where nothing is sampled."""
+        return np.zeros_like(snr)
+
+    def extrapolated_information(self, snr: np.ndarray) -> np.ndarray:
+        """Error of I from continuing beyond a sampled range, nats, in the shape of `snr`; zero where nothing is sampled."""
         return np.zeros_like(snr)
 
     @staticmethod
@@ -221,6 +228,9 @@ class BlurredCurve(Curve):
     def extrapolation(self, snr: np.ndarray) -> np.ndarray:
         return self.inner.extrapolation((snr.ravel() * self._sum(snr.ravel(), 1)).reshape(snr.shape))
 
+    def extrapolated_information(self, snr: np.ndarray) -> np.ndarray:
+        return self.inner.extrapolated_information((snr.ravel() * self._sum(snr.ravel(), 1)).reshape(snr.shape))
+
     def slope_rows(self, snr: np.ndarray) -> np.ndarray:
         s = snr * self._sum(snr, 1)
         cross = 2.0 * self.inner.mmse_rows(s) * self._sum(snr, 3, 1) if self.variances[-1] > 0 else 0.0
@@ -248,6 +258,9 @@ class SumCurve(Curve):
 
     def extrapolation(self, snr: np.ndarray) -> np.ndarray:
         return np.max([curve.extrapolation(snr) for curve, _ in self.parts], axis=0)
+
+    def extrapolated_information(self, snr: np.ndarray) -> np.ndarray:
+        return np.sum([count * curve.extrapolated_information(snr) for curve, count in self.parts], axis=0)
 
     def slope_rows(self, snr: np.ndarray) -> np.ndarray:
         return self._sum([count * curve.slope_rows(snr) for curve, count in self.parts])

@@ -125,6 +125,12 @@ class TabulatedCurve(Curve):
         beyond = np.maximum(snr - self._ends[1], 0.0) * self._tail_rate
         return np.minimum(1.0, np.expm1(np.minimum(0.5 * beyond, 1.0)))
 
+    def extrapolated_information(self, snr: np.ndarray) -> np.ndarray:
+        ends = np.minimum(snr, self._ends[1])
+        known = (self.information_rows(each.ravel())[0].reshape(snr.shape) for each in (snr, ends))
+        gained = np.subtract(*known)
+        return self.extrapolation(snr) * gained
+
     def _interpolate(self, coefficients: np.ndarray, u: np.ndarray) -> np.ndarray:
         """The interpolant at each u, (rows, n): one matrix product a panel, Chebyshev polynomials by coefficients."""
         panel = np.clip(np.searchsorted(self._edges, u, side="right") - 1, 0, len(self._edges) - 2)

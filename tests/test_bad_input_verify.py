@@ -157,7 +157,7 @@ def test_hand_written_steps(changes, message):
 
 
 def test_steps_must_join():
-    with pytest.raises(ArgumentError, match=r"steps = \[\]: expected at least one Step"):
+    with pytest.raises(ArgumentError, match=r"steps = \[\]: expected a list of at least one Step"):
         Table.from_steps([])
     with pytest.raises(ArgumentError, match=r"steps\[1\]: expected to start at Level\(alpha=0.8, sigma=0.6\)"):
         Table.from_steps(steps_with() * 2)

@@ -12,6 +12,7 @@ them as arrays over the steps, and `step(k)` shows one step as numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -161,8 +162,14 @@ class Table:
     @classmethod
     def from_steps(cls, steps: list[Step], method: Method | None = None) -> Table:
         """A table from steps, each starting where the one before stopped; shorter ones get stages that are not asked."""
-        if not steps:
-            refuse("steps", steps, "at least one Step")
+        if not isinstance(steps, Sequence) or not steps or not all(isinstance(step, Step) for step in steps):
+            refuse("steps", steps, "a list of at least one Step")
+        for k, step in enumerate(steps):
+            if len(step.outputs) != len(step.stages):
+                refuse(f"steps[{k}].outputs", step.outputs, f"one for each of its {len(step.stages)} stages")
+            for i, stage in enumerate(step.stages):
+                if len(stage.outputs) != i:
+                    refuse(f"steps[{k}].stages[{i}].outputs", stage.outputs, f"one for each of the {i} stages before")
         for k, (before, after) in enumerate(pairwise(steps)):
             if before.stop != after.start:
                 raise ArgumentError(f"steps[{k + 1}]: expected to start at {before.stop}")

@@ -8,9 +8,10 @@ y is a draw from q, and
 
     KL(p ‖ q)  =  E_q[w log w − w + 1],     w = p/q,
 
-whose terms are not negative: the error of a mean over n points is a few times n^{-1/2} of the value itself, however small
-the value.  On the line the same points and Jacobians are integrated by quadrature.  A map that folds is noticed at the points
-that are moved, and only there.
+whose terms are not negative: where w is near one, the error of a mean over n points is a few times n^{-1/2} of the value
+itself, however small the value.  On coarse grids w has a heavy tail that few draws see; it enters the bias.  On the line the
+same points and Jacobians are integrated by quadrature.  A map that folds is noticed at the points that are moved, and only
+there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ from verify.carry.transport import beginning, converged, finished
 from verify.oracle import Oracle
 from verify.step import Table
 
+HEAVY = 1.0
+"""Largest log p/q up to which the standard error of the mean is believed."""
+
+MOST_ENTRIES = 2**27
+"""Entries of all Jacobians together: one gibibyte."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tangent:
@@ -50,6 +57,12 @@ def flow(table: Table, oracle: Oracle, start: str = "exact", *, points: int, see
     """KL(p ‖ q) at the last level from `points` draws of the start law, with its standard error."""
     deterministic(table)
     target = oracle.target
+    if points * target.dim**2 > MOST_ENTRIES:
+        raise NotAvailableError(
+            f"flow of {table.method.name} on {target!r}: Jacobians of {points} points in {target.dim} dimensions are "
+            f"too large; available: points={MOST_ENTRIES // target.dim**2} or fewer, one-step tables on "
+            "rotation-invariant laws, particles"
+        )
     generator = torch.Generator(device=target.mean.device).manual_seed(chunk_seed("flow", seed))
     x = first_state(table, oracle, points, generator, start)
     log_q = _first_log_density(table, oracle, x, start)
@@ -69,7 +82,21 @@ def flow(table: Table, oracle: Oracle, start: str = "exact", *, points: int, see
         )
     value, stderr = float(terms.mean()), float(terms.std(ddof=1)) / math.sqrt(points)
     rounding = 1e-14 * math.sqrt(table.steps * target.dim) * math.sqrt(2.0 * value)
-    return Estimate(value, stderr, rounding, f"flow with exact Jacobians, {points} points")
+    return Estimate(value, stderr, rounding + _tail(ratio, terms), f"flow with exact Jacobians, {points} points")
+
+
+def _tail(ratio: np.ndarray, terms: np.ndarray) -> float:
+    """What draws from q may have missed of p where p/q is large: two terms as large as the largest that was seen.
+
+    Where the largest log w exceeds HEAVY, also the mass of p that was not seen, |1 − mean w| or twice the largest point's
+    share of it, at the largest log w and two more.
+    """
+    largest = float(ratio.max())
+    unseen = 2.0 * float(terms.max()) / len(terms)
+    if largest <= HEAVY:
+        return unseen
+    missed = max(abs(1.0 - float(np.exp(ratio).mean())), 2.0 * math.exp(largest) / len(ratio))
+    return max(unseen, missed * (2.0 + largest))
 
 
 def line_flow(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:

@@ -234,8 +234,8 @@ def finished(space: Space, table: Table, steps: list[Step], front: Front, resolu
         count += len(x)
         if count > MOST_NODES:
             raise NotAvailableError(
-                f"density of {table.method.name}: resolution not reached with {MOST_NODES} nodes (the flow stretches too "
-                "much between the law's parts); stop at a lower snr, or use particles"
+                f"density of {table.method.name}: resolution not reached with {MOST_NODES} nodes (p/q varies too much, or "
+                "the flow stretches between the law's parts); take more steps, stop at a lower snr, or use particles"
             )
         y, log_slope = _moved(space, table, steps, x)
         log_q, log_p = log_of(front.density(x)) - log_slope, space.log_density(y, table.stop)

@@ -17,7 +17,8 @@ from targets.shared import Shared
 
 Blocks = list[tuple[Target, int]]
 
-_KNOWN: WeakKeyDictionary[ComponentLaw, Blocks] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[ComponentLaw, Blocks | None] = WeakKeyDictionary()
+"""None: the law is its own only part."""
 
 
 def blocks(target: Target) -> Blocks:
@@ -32,8 +33,10 @@ def blocks(target: Target) -> Blocks:
         if target not in _KNOWN:
             home = target.mean.device
             parts = _reduced(target if home.type == "cpu" else target.to(device="cpu"))
-            _KNOWN[target] = parts if home.type == "cpu" else [(part.to(device=home), count) for part, count in parts]
-        return _KNOWN[target]
+            if parts is not None and home.type != "cpu":
+                parts = [(part.to(device=home), count) for part, count in parts]
+            _KNOWN[target] = parts
+        return _KNOWN[target] or [(target, 1)]
     return [(target, 1)]
 
 
@@ -41,7 +44,7 @@ def _counted(parts: Blocks, part: Target, count: int) -> Blocks:
     return [*parts, (part, count)] if count else parts
 
 
-def _reduced(target: ComponentLaw) -> Blocks:
+def _reduced(target: ComponentLaw) -> Blocks | None:
     """Components of one covariance: their law on the centres' span (isotropic) or varying axes, Gaussians elsewhere."""
     parts = target.components
     assert isinstance(parts, Shared)
@@ -53,7 +56,7 @@ def _reduced(target: ComponentLaw) -> Blocks:
         _, scales, axes = torch.linalg.svd(apart, full_matrices=False)
         basis = axes[scales > 1e-13 * means.abs().max()]
         if len(basis) == target.dim:
-            return [(target, 1)]
+            return None
         across = means[0] - (means[0] @ basis.mT) @ basis
         centre = float(torch.linalg.vector_norm(across))
         variance = float(spread[0])
@@ -63,7 +66,7 @@ def _reduced(target: ComponentLaw) -> Blocks:
     else:
         varying = apart.abs().amax(0) > 1e-13 * means.abs().max()
         if bool(varying.all()):
-            return [(target, 1)]
+            return None
         outside = [(Gaussian(means[0, ~varying], torch.diag(spread[~varying])), 1)]
         inside, own = means[:, varying], spread[varying]
     if not inside.shape[1]:

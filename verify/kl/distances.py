@@ -22,7 +22,7 @@ from verify.carry.moments import Moments
 from verify.carry.panels import NODES, PANEL, WEIGHTS
 from verify.carry.space import Carried
 from verify.kl.frozen import check_inputs
-from verify.kl.marginal import carried, parts_of
+from verify.kl.marginal import NORMALISED, carried, parts_of
 from verify.oracle import Oracle
 from verify.step import STARTS, Table
 
@@ -46,6 +46,8 @@ def total_variation(target: Target, table: Table, *, start: str = "exact", oracl
             f"total variation on {target!r}: it does not add over parts; available: kl.marginal, and √(KL/2) bounds it"
         )
     gaussians = [(law, count) for law, count in parts if isinstance(law, Moments)]
+    if not all((law.variance > 0).all() for law, _ in gaussians):
+        return Estimate.exact(1.0, "a singular Gaussian against one that is not")
     if sum(count * len(law.mean) for law, count in gaussians) == 1:
         return Estimate.exact(_one_dimension(gaussians[0][0]), "Gaussians on the line, closed form")
     value, doubt = _gaussian_variation(gaussians)
@@ -81,7 +83,15 @@ def _laws(
                 f"distances of {table.method.name} on {part!r}: Gaussian targets, laws on the line, rotation-invariant laws "
                 "and (W2) their products only; available: kl.marginal where the table is deterministic, particles"
             )
-        out.append((found[0], count))
+        law = found[0]
+        if not isinstance(law, Moments):
+            missed = max(each.defect for each in law)
+            if not missed <= NORMALISED:
+                raise NotAvailableError(
+                    f"distances of {table.method.name}: the points that are followed miss {missed:.3g} of one of the laws; "
+                    "take more steps, or use particles"
+                )
+        out.append((law, count))
     return out
 
 
@@ -89,6 +99,8 @@ def _gaussian_variation(parts: list[tuple[Moments, int]]) -> tuple[float, float]
     counts = np.concatenate([np.full(len(law.variance), count) for law, count in parts])
     ratio = np.concatenate([law.true_variance / law.variance for law, _ in parts])
     shift = np.concatenate([(law.true_mean - law.mean) / np.sqrt(law.variance) for law, _ in parts])
+    (ratio, shift), place = np.unique(np.stack([ratio, shift]), axis=1, return_inverse=True)
+    counts = np.bincount(place.ravel(), weights=counts)
     a, e = 0.5 * (ratio - 1.0), np.sqrt(ratio) * shift
     constant = float(counts @ (0.5 * shift**2 - 0.5 * np.log(ratio)))
     size = math.sqrt(float(counts @ (2.0 * a**2 + e**2)))

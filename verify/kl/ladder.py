@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table as Sheet
 
 from targets import Estimate, Gaussian, NotAvailableError, Target
+from targets.arguments import one_of
 from verify.kl.chain import chain
 from verify.kl.frozen import check_inputs
 from verify.kl.initial import initial, rounding
@@ -50,12 +51,11 @@ class Ladder:
 
     def __getitem__(self, key: str) -> Estimate:
         """The estimate of "path", "chain (reverse)", "chain (flow+noise)" or "marginal"; a rung that is refused raises."""
-        for rung in self.rungs:
-            if key in (rung.name, f"{rung.name} ({rung.reference})"):
-                if rung.estimate is None:
-                    raise NotAvailableError(f"{key}: {rung.refusal}")
-                return rung.estimate
-        raise KeyError(key)
+        names = {rung.name if rung.name != "chain" else f"chain ({rung.reference})": rung for rung in self.rungs}
+        rung = names[one_of("rung", key, names)]
+        if rung.estimate is None:
+            raise NotAvailableError(f"{key}: {rung.refusal}")
+        return rung.estimate
 
     def __repr__(self) -> str:
         sheet = Sheet(box=box.SIMPLE_HEAD, title=f"{self.table.method.name}, {self.table.steps} steps, {self.target!r}")
@@ -120,8 +120,10 @@ def _budget(target: Target, table: Table, start: str, oracle: Oracle, whole: Est
     first = Estimate.jackknife(initial(target, table, start), rounding(target, table, start), "mmse curve")
     frozen = whole if start == "exact" and isinstance(oracle, Exact) else path(target, table)
     rest = float(whole.value) - float(first.value) - float(frozen.value)
-    doubt = 1e-15 * float(whole.value)
-    error = Estimate.exact(0.0) if isinstance(oracle, Exact) else Estimate(rest, 0.0, doubt, "declared error moments")
+    doubt, spread = 1e-15 * float(whole.value), math.hypot(float(whole.stderr), float(frozen.stderr))
+    error = (
+        Estimate.exact(0.0) if isinstance(oracle, Exact) else Estimate(rest, spread, doubt, "declared error moments")
+    )
     return {"initialisation": first, "discretisation": frozen, "oracle": error}
 
 

@@ -159,6 +159,5 @@ def _without(table: Table, oracle: Oracle) -> str:
     )
     if not isinstance(oracle, Exact):
         why = "with noise and a perturbed oracle, exact on Gaussians (affine errors) and on the line"
-    known = [r for r in table.method.references if r == "reverse" or isinstance(oracle, Exact)]
-    chains = [f"kl.chain(reference='{reference}')" for reference in known]
-    return f"{why}; available: " + ", ".join([*chains, "particles"])
+    rising = table.one_evaluation and table.stochastic and bool((np.diff(table.snr) > 0).all())
+    return f"{why}; available: " + ("kl.chain(reference='reverse'), particles" if rising else "particles")

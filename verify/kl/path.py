@@ -88,7 +88,8 @@ def discretisation(table: Table) -> Discretisation | None:
 def _available(table: Table) -> str:
     if not table.stochastic or (np.diff(table.snr) <= 0).any():
         return "kl.marginal, particles"
-    chains = "kl.chain(reference='reverse')" if table.multistep else "kl.chain(reference='reverse' or 'flow+noise')"
+    also = "" if table.multistep else ", kl.chain(reference='flow+noise') where the flow is known"
+    chains = f"kl.chain(reference='reverse'){also}"
     return f"{chains}, kl.marginal, particles"
 
 
