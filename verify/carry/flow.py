@@ -27,7 +27,7 @@ from targets import Estimate, Level, NotAvailableError
 from verify.carry.advance import advance
 from verify.carry.density import Line, starting
 from verify.carry.particles import chunk_seed, first_state
-from verify.carry.space import REACH, Carried
+from verify.carry.space import REACH, Carried, pointwise_kl
 from verify.carry.transport import beginning, converged, finished
 from verify.oracle import Oracle
 from verify.step import Table
@@ -69,7 +69,7 @@ def flow(table: Table, oracle: Oracle, start: str = "exact", *, points: int, see
     y, log_volume = moved(table, oracle, x)
     ratio = (target.log_prob(y, table.stop) - (log_q - log_volume)).cpu().numpy()
     with np.errstate(over="ignore"):
-        terms = np.where(np.abs(ratio) < 1e-2, _small(ratio), ratio * np.exp(ratio) - np.expm1(ratio))
+        terms = pointwise_kl(ratio, np.zeros_like(ratio))
     if not np.isfinite(terms).all():
         raise NotAvailableError(
             f"marginal KL of {table.method.name} by flow: p/q is beyond floats at {int((~np.isfinite(terms)).sum())} of "
@@ -152,8 +152,3 @@ def _first_log_density(table: Table, oracle: Oracle, x: Tensor, start: str) -> T
     centre = level.alpha * oracle.target.mean if start == "moment" else torch.zeros_like(oracle.target.mean)
     off = ((x - centre) / scale).square().sum(-1)
     return -0.5 * off - 0.5 * x.shape[1] * math.log(2.0 * math.pi * scale**2)
-
-
-def _small(r: np.ndarray) -> np.ndarray:
-    """r e^r − (e^r − 1) = Σ_{n≥2} (n − 1) rⁿ/n!, for |r| < 1e-2."""
-    return r**2 * (0.5 + r * (1.0 / 3.0 + r * (0.125 + r * (1.0 / 30.0 + r * (1.0 / 144.0 + r / 840.0)))))
