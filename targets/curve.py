@@ -60,6 +60,8 @@ class Curve(ABC):
     method: str
     bias: float
     """Estimated relative error of the deterministic part (interpolation, quadrature)."""
+    reach: tuple[float, float] = (0.0, np.inf)
+    """The γ between which the curve is known."""
 
     @property
     @abstractmethod

@@ -215,7 +215,7 @@ def test_ddpm_is_the_left_sum_of_the_loss_minus_the_information(target, kind):
     """½ Σ h_k ℓ(γ_k) − ΔI with ℓ = mmse + E‖ε‖², read off the curve's values, not its slope; a sampled curve's to bias."""
     target, grid = NAMED[target], Grid.karras(6, snr=(0.02, 40.0))
     oracle = PERTURBED[kind](target) if kind in PERTURBED else None
-    square = oracle.moments(grid.alpha[:-1], grid.sigma[:-1]).square if oracle else 0.0
+    square = oracle.moments(grid.alpha[:-1], grid.sigma[:-1]).square[0] if oracle else 0.0
     loss = target.mmse(grid.snr[:-1]).value + square
     gained = np.diff(target.mutual_information(grid.snr[[0, -1]]).value)[0]
     expected = 0.5 * np.diff(grid.snr) @ loss - gained

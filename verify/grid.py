@@ -1,4 +1,4 @@
-"""Grids: K + 1 noise levels in sampling order, and the schedules in use.
+"""Grids: K + 1 noise levels in sampling order.
 
 A grid is held as its ascending snr values γ_0 < … < γ_K and the process that scales the state; everything else (α, σ,
 OU time) is computed from them.
@@ -6,21 +6,35 @@ OU time) is computed from them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from functools import cached_property, partial, wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+import pandas as pd
 
-from targets import Gaussian, Level, NotAvailableError, Target
-from targets.arguments import ascending, integer, real, refuse
+from targets import Level, Target
+from targets.arguments import ascending, one_of, refuse
 from targets.channel import PROCESSES
 from targets.channel import process as find_process
+from targets.curve import Curve
+from verify import optimal
+from verify.equal_parts import equal_parts
+from verify.loss_curve import LossCurve
+from verify.losses import Weighting, read_losses
+from verify.schedules import Schedules, window
 
 Built = TypeVar("Built")
 Options = ParamSpec("Options")
+
+
+RULES: dict[str, Callable[..., np.ndarray]] = {
+    "optimal": optimal.optimal,
+    "recursion": optimal.recursion,
+    "sqrt_slope": partial(equal_parts, weight="sqrt_slope"),
+}
 
 
 def on_grid(build: Callable[Concatenate[Grid, Options], Built]) -> Callable[Concatenate[Grid, Options], Built]:
@@ -36,7 +50,7 @@ def on_grid(build: Callable[Concatenate[Grid, Options], Built]) -> Callable[Conc
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Grid(Schedules):
     """K + 1 levels of a process, noisiest first.  Build with `from_snr` or one of the schedules.
 
     >>> Grid.log_snr(2, snr=(0.01, 100.0)).snr
@@ -96,114 +110,104 @@ class Grid:
         further = PROCESSES["vp"].snr(np.array([t[1] ** 2 / t[0]]))
         return Grid(np.concatenate([self.snr, further]), self.process)
 
-    # ---- schedules -----------------------------------------------------------------------------------
+    # ---- grids that read the law ---------------------------------------------------------------------
 
     @classmethod
-    def uniform_snr(cls, steps: int, *, snr: tuple[float, float], process: str = "vp") -> Grid:
-        """Equal steps of γ."""
-        steps, low, high = _window(steps, snr)
-        return cls(np.linspace(low, high, steps + 1), process)
+    def optimal(cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp") -> Grid:
+        """The grid of least ddpm path KL on [γ_0, γ_K]: the global minimum of ½ Σ h_k mmse(γ_k) (see optimal.py).
 
-    @classmethod
-    def log_snr(cls, steps: int, *, snr: tuple[float, float], process: str = "vp") -> Grid:
-        """Equal steps of log γ: geometric in γ."""
-        steps, low, high = _window(steps, snr)
-        return cls(np.geomspace(low, high, steps + 1), process)
-
-    @classmethod
-    def uniform_ou_time(cls, steps: int, *, ou_time: tuple[float, float], process: str = "vp") -> Grid:
-        """Equal steps of OU time from T down to δ."""
-        steps, start, stop = _times(steps, ou_time)
-        return cls(PROCESSES["vp"].snr(np.linspace(start, stop, steps + 1)), process)
-
-    @classmethod
-    def exponential_uniform(cls, steps: int, *, ou_time: tuple[float, float], process: str = "vp") -> Grid:
-        """Steps h ≈ c·min(1, t) of OU time: uniform above t = 1, geometric below, c = (log(1/δ) + T − 1)/K for T ≥ 1.
-
-        Equal steps of τ(t) = t − 1 above one and log t below.  The schedule of Benton et al. (2308.03686) and of Jain
-        and Zhang (2508.16306).
+        `law`: a target, or a curve such as a `LossCurve`.  K·KL falls to S²/4, S = ∫ √(−mmse′) over the window; for
+        N(m, λ·1) the levels are geometric in 1 + γλ.
         """
-        steps, start, stop = _times(steps, ou_time)
-        first, last = (t - 1.0 if t > 1.0 else math.log(t) for t in (start, stop))
-        tau = np.linspace(first, last, steps + 1)
-        times = np.where(tau > 0.0, tau + 1.0, np.exp(np.minimum(tau, 0.0)))
-        times[[0, -1]] = start, stop
-        return cls(PROCESSES["vp"].snr(times), process)
+        return cls._of_law(optimal.optimal, law, steps, snr, process)
 
     @classmethod
-    def cosine(cls, steps: int, *, snr: tuple[float, float], offset: float = 0.008, process: str = "vp") -> Grid:
-        """ᾱ = cos²θ/cos²θ_0, θ = (s + offset)/(1 + offset)·π/2, at equal steps of s (Nichol & Dhariwal 2021, eq. 17)."""
-        steps, low, high = _window(steps, snr)
-        offset = real("offset", offset, "a number in (0, 1)", low=0.0, high=1.0)
-        clean = math.cos(offset / (1.0 + offset) * math.pi / 2.0)
-        first, last = (math.acos(clean * math.sqrt(g / (1.0 + g))) for g in (low, high))
-        kept = (np.cos(np.linspace(first, last, steps + 1)) / clean) ** 2
-        values = kept / (1.0 - kept)
-        values[[0, -1]] = low, high
-        return cls(values, process)
+    def recursion(cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp") -> Grid:
+        """One pass of γ_{k+1} = γ_k + (ℓ_{k−1} − ℓ_k)/D_k that lands on γ_K: stationary, not always the best."""
+        return cls._of_law(optimal.recursion, law, steps, snr, process)
 
     @classmethod
-    def ddpm_linear(
-        cls, steps: int, *, beta: tuple[float, float] = (1e-4, 0.02), timesteps: int = 1000, process: str = "vp"
+    def sqrt_slope(cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp") -> Grid:
+        """Equal parts of ∫ √(−mmse′) dγ: what the best grid tends to as K grows."""
+        return cls._of_law(RULES["sqrt_slope"], law, steps, snr, process)
+
+    @classmethod
+    def entropic(cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp") -> Grid:
+        """Equal information ΔI a step: entropic time (Stancevic et al. 2504.13612, Theorem 5.1)."""
+        return cls._of_law(partial(equal_parts, weight="information"), law, steps, snr, process)
+
+    @classmethod
+    def rescaled_entropic(
+        cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp"
     ) -> Grid:
-        """K + 1 of the `timesteps` levels of DDPM's linear β table, equally spaced (Ho et al. 2020, §4)."""
-        timesteps = integer("timesteps", timesteps, 2)
-        steps = integer("steps", steps, 1)
-        if steps >= timesteps:
-            refuse("steps", steps, f"fewer than timesteps = {timesteps}")
-        first, last = (real("beta", b, "numbers strictly between 0 and 1", low=0.0, high=1.0) for b in beta)
-        log_kept = np.cumsum(np.log1p(-np.linspace(first, last, timesteps)))
-        chosen = np.round(np.linspace(timesteps - 1, 0, steps + 1)).astype(int)
-        return cls(np.exp(log_kept[chosen]) / -np.expm1(log_kept[chosen]), process)
+        """Equal parts of ∫ γ^{-1/2} dI: rescaled entropic time (ibid., §5.3); on N(m, λ·1) the tangent law."""
+        return cls._of_law(partial(equal_parts, weight="rescaled"), law, steps, snr, process)
 
     @classmethod
-    def karras(cls, steps: int, *, snr: tuple[float, float], rho: float = 7.0, process: str = "vp") -> Grid:
-        """Noise-to-signal ratio γ^{-1/2} at equal steps of its ρ-th root (Karras et al. 2022, eq. 5)."""
-        steps, low, high = _window(steps, snr)
-        rho = real("rho", rho, "a number > 0", low=0.0)
-        roots = np.linspace(low ** (-0.5 / rho), high ** (-0.5 / rho), steps + 1)
-        values = roots ** (-2.0 * rho)
-        values[[0, -1]] = low, high
-        return cls(values, process)
+    def align_your_steps(
+        cls, law: Target | Curve, *, steps: int, snr: tuple[float, float], process: str = "vp"
+    ) -> Grid:
+        """The best ten-step grid, taken to K steps by interpolating log γ in the index.
 
-    @classmethod
-    def optimal(cls, target: Target, *, steps: int, snr: tuple[float, float], process: str = "vp") -> Grid:
-        """The grid of least ddpm path KL on [γ_0, γ_K], for N(m, λ·1) (null directions allowed): geometric in 1 + γλ.
-
-        Stationarity of ½ Σ h_k mmse(γ_k) asks for equal ratios of 1 + γλ; the minimum is
-        (r K/2)(e^{Λ/K} − 1 − Λ/K) with Λ = log((1 + γ_Kλ)/(1 + γ_0λ)) and r the rank.
-        Raises `NotAvailableError` for other laws, whose optimum has no closed form.
+        The objective of Sabour et al. (2404.14507), a bound on the path KL of the stochastic exponential integrator that
+        freezes the denoiser, is ddpm's path KL itself, E‖m(γ) − m(γ_k)‖² being mmse(γ_k) − mmse(γ); their published
+        schedules have ten steps and are interpolated so.  `optimal` minimises the same objective at K itself.
         """
-        steps, low, high = _window(steps, snr)
-        if not isinstance(target, Gaussian):
-            raise NotAvailableError(
-                f"Grid.optimal for {target!r}: closed form for Gaussians only; use Grid.log_snr, whose path KL is at most "
-                "kappa times the information at the last level"
-            )
-        distinct = target.variances[target.variances > 0].unique()
-        spread = float((distinct.max() - distinct.min()) / distinct.max()) if len(distinct) else 0.0
-        if not len(distinct) or spread > 1e-12:
-            raise NotAvailableError(
-                f"Grid.optimal for {target!r} with {len(distinct)} distinct variances: closed form for one; use Grid.log_snr"
-            )
-        variance = float(distinct[0])
-        log_ratio = np.linspace(math.log1p(low * variance), math.log1p(high * variance), steps + 1)
-        values = np.expm1(log_ratio) / variance
-        values[[0, -1]] = low, high
-        return cls(values, process)
 
+        def interpolated(curve: Curve, steps: int, low: float, high: float) -> np.ndarray:
+            ten = np.log(optimal.optimal(curve, 10, low, high))
+            levels = np.exp(np.interp(np.linspace(0.0, 10.0, steps + 1), np.arange(11), ten))
+            levels[[0, -1]] = low, high
+            return levels
 
-def _window(steps: int, snr: tuple[float, float]) -> tuple[int, float, float]:
-    steps = integer("steps", steps, 1)
-    ends = ascending("snr", snr)
-    if len(ends) != 2:
-        refuse("snr", snr, "two values, (low, high)")
-    return steps, float(ends[0]), float(ends[1])
+        return cls._of_law(interpolated, law, steps, snr, process)
 
+    @classmethod
+    def loss_adaptive(
+        cls,
+        losses: str | Path | pd.DataFrame | Mapping[str, Any],
+        *,
+        steps: int,
+        prediction: str,
+        weighting: Weighting,
+        process: str | None = None,
+        betas: Any = None,
+        dim: int | None = None,
+        snr: tuple[float, float] | None = None,
+        rule: str = "optimal",
+    ) -> Grid:
+        """The best grid for a training run, read off its losses: a CSV file, a DataFrame, or columns by name.
 
-def _times(steps: int, ou_time: tuple[float, float]) -> tuple[int, float, float]:
-    steps = integer("steps", steps, 1)
-    start, stop = (real("ou_time", t, "two finite times > 0, the larger first", low=0.0) for t in ou_time)
-    if not start > stop:
-        refuse("ou_time", ou_time, "two times > 0, the larger (noisier) first")
-    return steps, start, stop
+        `losses`, `prediction`, `weighting`, `process`, `betas` and `dim` as in `read_losses`; a smooth decreasing curve
+        is put through them (`LossCurve`, which also predicts the path KL) and the grid is its minimum of ½ Σ h_k ℓ(γ_k)
+        on the window `snr`, by default from the lowest to the highest measured level.  `rule`: "optimal", or for
+        comparison "sqrt_slope" (steps at equal parts of ∫ √(−ℓ′) dγ) or "recursion" (one pass of the stationarity relation).
+
+        >>> levels = np.geomspace(0.01, 100.0, 60)
+        >>> log = {"snr": levels, "loss": levels / (1.0 + levels)}       # epsilon-loss of N(0, 1)
+        >>> grid = Grid.loss_adaptive(log, steps=4, prediction="epsilon", weighting="sum")
+        >>> np.round(np.diff(np.log1p(grid.snr)), 2)                     # the best grid is geometric in 1 + snr
+        array([1.15, 1.15, 1.15, 1.15])
+        """
+        build = RULES[one_of("rule", rule, RULES)]
+        curve = LossCurve(
+            read_losses(losses, prediction=prediction, weighting=weighting, process=process, betas=betas, dim=dim)
+        )
+        return cls._of_law(build, curve, steps, curve.reach if snr is None else snr, process or "vp")
+
+    @classmethod
+    def _of_law(
+        cls,
+        levels: Callable[..., np.ndarray],
+        law: Target | Curve,
+        steps: int,
+        snr: tuple[float, float],
+        process: str,
+    ) -> Grid:
+        steps, low, high = window(steps, snr)
+        if not isinstance(law, (Target, Curve)):
+            refuse("law", law, "a target or a curve of losses")
+        curve = law.curve if isinstance(law, Target) else law
+        if not curve.reach[0] <= low < high <= curve.reach[1]:
+            refuse("snr", snr, f"a window within the measured levels, {curve.reach[0]:.6g} to {curve.reach[1]:.6g}")
+        return cls(levels(curve=curve, steps=steps, low=low, high=high), process)

@@ -15,7 +15,7 @@ from targets.laws import ComponentLaw
 from targets.quadrature import LineLaw
 from targets.shared import Shared
 from verify.carry.space import Carried, Space, Start
-from verify.carry.transport import carry, converged
+from verify.carry.transport import RESOLUTIONS, carry, converged
 from verify.oracle import Exact, Oracle
 from verify.step import Table
 
@@ -78,10 +78,13 @@ def line_law(target: Target) -> LineLaw | None:
     return LineLaw(*(a.cpu().numpy().astype(np.float64) for a in (parts.weights, parts.means[:, 0], spread)))
 
 
-def density(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:
+def density(
+    table: Table, oracle: Oracle, start: str = "exact", resolutions: tuple[float, ...] = RESOLUTIONS
+) -> tuple[Carried, Carried]:
     """The carried law at two resolutions, the finer one last."""
     space = Line(oracle)
-    return converged(lambda resolution: carry(space, table, starting(space, table, start), resolution))
+    first = starting(space, table, start)
+    return converged(lambda resolution: carry(space, table, first, resolution), resolutions, smooth=oracle.smooth)
 
 
 def starting(space: Line, table: Table, start: str) -> Start:

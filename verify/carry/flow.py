@@ -28,7 +28,7 @@ from verify.carry.advance import advance
 from verify.carry.density import Line, starting
 from verify.carry.particles import chunk_seed, first_state
 from verify.carry.space import REACH, Carried, pointwise_kl
-from verify.carry.transport import beginning, converged, finished
+from verify.carry.transport import RESOLUTIONS, beginning, converged, finished
 from verify.oracle import Oracle
 from verify.step import Table
 
@@ -65,7 +65,7 @@ def flow(table: Table, oracle: Oracle, start: str = "exact", *, points: int, see
         )
     generator = torch.Generator(device=target.mean.device).manual_seed(chunk_seed("flow", seed))
     x = first_state(table, oracle, points, generator, start)
-    log_q = _first_log_density(table, oracle, x, start)
+    log_q = first_log_density(table, oracle, x, start)
     y, log_volume = moved(table, oracle, x)
     ratio = (target.log_prob(y, table.stop) - (log_q - log_volume)).cpu().numpy()
     with np.errstate(over="ignore"):
@@ -99,13 +99,15 @@ def _tail(ratio: np.ndarray, terms: np.ndarray) -> float:
     return max(unseen, missed * (2.0 + largest))
 
 
-def line_flow(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:
+def line_flow(
+    table: Table, oracle: Oracle, start: str = "exact", resolutions: tuple[float, ...] = RESOLUTIONS
+) -> tuple[Carried, Carried]:
     """The same on the line by quadrature, at two resolutions, the finer one last."""
     deterministic(table)
     space = Line(oracle)
     front = beginning(space, starting(space, table, start), 2.0 * REACH)
     steps = [table.step(k) for k in range(table.steps)]
-    return converged(lambda resolution: finished(space, table, steps, front, resolution))
+    return converged(lambda resolution: finished(space, table, steps, front, resolution), resolutions)
 
 
 def deterministic(table: Table) -> None:
@@ -143,7 +145,8 @@ def moved(table: Table, oracle: Oracle, x: Tensor) -> tuple[Tensor, Tensor]:
     return state.value, total
 
 
-def _first_log_density(table: Table, oracle: Oracle, x: Tensor, start: str) -> Tensor:
+def first_log_density(table: Table, oracle: Oracle, x: Tensor, start: str) -> Tensor:
+    """log density of the first state at x (n, d), for the starts of `particles.run`: (n,)."""
     level = table.start
     if start == "exact":
         return oracle.target.log_prob(x, level)

@@ -20,7 +20,7 @@ from targets.bessel import log_bessel
 from targets.ray import Ray, ScaleMixtureRay, ray
 from verify.carry.panels import equal
 from verify.carry.space import Carried, Space, Start
-from verify.carry.transport import carry, converged
+from verify.carry.transport import RESOLUTIONS, carry, converged
 from verify.oracle import Exact, Oracle
 from verify.step import Table
 
@@ -67,7 +67,9 @@ def _log_chi_integral(dim: int) -> float:
     return float(log.max() + np.log(weight @ np.exp(log - log.max())))
 
 
-def radial(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried, Carried]:
+def radial(
+    table: Table, oracle: Oracle, start: str = "exact", resolutions: tuple[float, ...] = RESOLUTIONS
+) -> tuple[Carried, Carried]:
     """The carried law of the radius at two resolutions, the finer one last."""
     law = ray(oracle.target)
     if law is None or not isinstance(oracle, Exact):
@@ -78,4 +80,4 @@ def radial(table: Table, oracle: Oracle, start: str = "exact") -> tuple[Carried,
         prior = start == "prior" and abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
         noise, at = ScaleMixtureRay(law.dim, np.ones(1), np.zeros(1)), Level(1.0, 1.0 if prior else level.sigma)
         first = Start(lambda x: np.exp(noise.log_density(x, at)), *noise.windows(at))
-    return converged(lambda resolution: carry(HalfLine(law), table, first, resolution))
+    return converged(lambda resolution: carry(HalfLine(law), table, first, resolution), resolutions)

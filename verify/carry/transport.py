@@ -44,11 +44,20 @@ RESOLUTIONS = (0.95, 1.15, 1.6, 2.4)
 SETTLED = 1e-9
 
 
-def converged(at: Callable[[float], Carried]) -> tuple[Carried, Carried]:
-    """The last two of the laws at rising resolution: as few as settle the divergence."""
-    coarse, fine = at(RESOLUTIONS[0]), at(RESOLUTIONS[1])
-    for resolution in RESOLUTIONS[2:]:
-        if abs(fine.divergence - coarse.divergence) <= SETTLED * fine.divergence + 1e-20:
+def converged(
+    at: Callable[[float], Carried], resolutions: tuple[float, ...] = RESOLUTIONS, *, smooth: bool = True
+) -> tuple[Carried, Carried]:
+    """The last two of the laws at rising resolution, as few as settle the divergence; one resolution gives its law twice.
+
+    A map with a kink leaves an error of the order of spacing² and of either sign, which two resolutions may share by chance:
+    then the finest, and before it the one of all the others that differs most from it.
+    """
+    if not smooth:
+        laws = [at(resolution) for resolution in resolutions]
+        return max(laws, key=lambda law: abs(law.divergence - laws[-1].divergence)), laws[-1]
+    coarse = fine = at(resolutions[0])
+    for place, resolution in enumerate(resolutions[1:]):
+        if place and abs(fine.divergence - coarse.divergence) <= SETTLED * fine.divergence + 1e-20:
             break
         coarse, fine = fine, at(resolution)
     return coarse, fine

@@ -62,8 +62,9 @@ def chain(
                 "state that could be held against the flow; available: reference='reverse'"
             )
         return flow_noise(target, table, first)
-    steps = reverse_steps(target, table, oracle)
-    return summed(target, first, steps, "chain against the reverse chain", rounding(target, table, start))
+    steps, doubt = reverse_steps(target, table, oracle), rounding(target, table, start)
+    error, draws = _error_terms(table, oracle)
+    return summed(target, first, steps, error, draws, "chain against the reverse chain", doubt)
 
 
 def check_kernels(table: Table) -> None:
@@ -82,13 +83,18 @@ def check_kernels(table: Table) -> None:
 
 
 def reverse_steps(target: Target, table: Table, oracle: Oracle) -> np.ndarray:
-    """The KL of each step against the reverse chain: shape (rows, K)."""
+    """The KL of each step against the reverse chain without what the oracle's error adds: shape (rows, K)."""
     true_a, true_b, true_s = posterior(table.snr, table.alpha, table.sigma)
     integral, mmse = frozen_denoiser(target, table)
     s, dim = table.noise, target.dim
     excess = (true_s / s) ** 2 - 1.0
     if table.one_evaluation:
-        moved = _moved(target, table, oracle, true_a - table.state, true_b - table.outputs[:, 0], mmse)
+        if table.multistep and not isinstance(oracle, Exact):
+            raise NotAvailableError(
+                f"chain KL of {table.method.name} with a perturbed oracle: errors at different levels would have to be known "
+                "jointly; available: the exact oracle, particles"
+            )
+        moved = _moved(target, table, true_a - table.state, true_b - table.outputs[:, 0], mmse)
     elif not isinstance(oracle, Exact) or table.multistep:
         raise NotAvailableError(
             f"chain KL of {table.method.name}: a step of several evaluations is available with the exact oracle and without "
@@ -101,24 +107,27 @@ def reverse_steps(target: Target, table: Table, oracle: Oracle) -> np.ndarray:
     return integral + 0.5 * dim * width + 0.5 * np.diff(table.snr) * mmse * excess + moved / (2.0 * s**2)
 
 
-def _moved(target: Target, table: Table, oracle: Oracle, c: np.ndarray, f: np.ndarray, mmse: np.ndarray) -> np.ndarray:
-    """Q, the mean square of the difference between the true kernel's mean and the step's: rows of (K,)."""
+def _moved(target: Target, table: Table, c: np.ndarray, f: np.ndarray, mmse: np.ndarray) -> np.ndarray:
+    """Q with the exact denoiser, the mean square of the true kernel's mean less the step's: rows of (K,)."""
     alpha, sigma, dim, square = table.alpha[:-1], table.sigma[:-1], target.dim, target.second_moment
-    b, f = table.outputs[:, 0], f - table.history.sum(1)
+    f = f - table.history.sum(1)
     moved = square * (alpha * c + f) ** 2 + dim * (c * sigma) ** 2 - f**2 * mmse
-    if table.multistep:
-        if not isinstance(oracle, Exact):
-            raise NotAvailableError(
-                f"chain KL of {table.method.name} with a perturbed oracle: errors at different levels would have to be known "
-                "jointly; available: the exact oracle, particles"
-            )
-        moved = moved + _remembered(target, table, c, f, mmse)
-    moments = oracle.moments(alpha, sigma)
-    moved = moved + b**2 * moments.square
-    if not isinstance(oracle, Exact) and not _negligible(c, f, table):
+    return moved + _remembered(target, table, c, f, mmse) if table.multistep else moved
+
+
+def _error_terms(table: Table, oracle: Oracle) -> tuple[np.ndarray, int]:
+    """{b² E‖ε‖² − 2b (c E⟨x, ε⟩ + f E⟨m, ε⟩)}/(2s²) of each step, rows of (K,), and the draws behind the rows."""
+    if isinstance(oracle, Exact):
+        return np.zeros((1, table.steps)), 0
+    true_a, true_b, _ = posterior(table.snr, table.alpha, table.sigma)
+    b = table.outputs[:, 0]
+    c, f = true_a - table.state, true_b - b
+    moments = oracle.moments(table.alpha[:-1], table.sigma[:-1])
+    added = b**2 * moments.square
+    if not _negligible(c, f, table):
         _, with_state, with_denoiser = moments.need_all(f"chain KL of {table.method.name}")
-        moved = moved - 2.0 * b * (c * with_state + f * with_denoiser)
-    return moved
+        added = added - 2.0 * b * (c * with_state + f * with_denoiser)
+    return added / (2.0 * table.noise**2), moments.draws
 
 
 def _negligible(c: np.ndarray, f: np.ndarray, table: Table) -> bool:

@@ -40,11 +40,27 @@ def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:
     return oracle
 
 
-def summed(target: Target, first: np.ndarray, steps: np.ndarray, method: str, rounding: float) -> Estimate:
-    """KL at the start (with its rounding) plus the sum over steps, both with one row a replicate."""
-    rows = first + steps.sum(1)
-    bias = target.curve.bias * abs(rows[0]) + rounding
-    return Estimate.jackknife(rows, bias, f"{method}; mmse curve by {target.curve.method}")
+def summed(
+    target: Target,
+    first: np.ndarray,
+    steps: np.ndarray,
+    error: np.ndarray,
+    draws: int,
+    method: str,
+    rounding: float,
+) -> Estimate:
+    """KL at the start (with its rounding), the sum over steps, and the sum of what the oracle's error adds to each.
+
+    All with one row a replicate; those of `error` are the target's curve's, or of `draws` draws of the oracle's own
+    (`ErrorMoments.draws`), which are independent of the curve: then variances add.
+    """
+    rows, added = first + steps.sum(1), error.sum(1)
+    own = Estimate.jackknife(added if draws else np.zeros(1), 0.0, "")
+    ours = Estimate.jackknife(rows if draws else rows + added, 0.0, "")
+    value = float(ours.value) + float(own.value)
+    stderr = float(np.hypot(ours.stderr, own.stderr))
+    source = f"{method}; mmse curve by {target.curve.method}" + (f"; error moments of {draws} draws" if draws else "")
+    return Estimate(value, stderr, target.curve.bias * abs(value) + rounding, source)
 
 
 def log_remainder(q: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The rungs side by side: path, chain against each reference, marginal, of one table on one target.
 
 marginal ≤ chain, whatever the reference; chain("reverse") ≤ path; chains against different references are not comparable.
-The path rung is a sum of three parts, each shown: what the start costs, what freezing costs, what the oracle's error costs.
+The path rung is a sum of parts, each shown: what the start costs, what freezing costs, what the oracle's error costs, and
+what it costs by its correlation with the state.
 Stopping at γ_K < ∞ is no part of any of them and stands apart: what x_K leaves unknown of X.
 """
 
@@ -20,10 +21,9 @@ from targets import Estimate, Gaussian, NotAvailableError, Target
 from targets.arguments import one_of
 from verify.kl.chain import chain
 from verify.kl.frozen import check_inputs
-from verify.kl.initial import initial, rounding
 from verify.kl.marginal import marginal
-from verify.kl.path import path
-from verify.oracle import Exact, Oracle
+from verify.kl.path import parts, path
+from verify.oracle import Oracle
 from verify.step import Table
 
 WIDTH = 110
@@ -89,7 +89,7 @@ def ladder(target: Target, table: Table, *, start: str = "exact", oracle: Oracle
             )
         )
     rungs.append(_rung("marginal", "none needed", lambda: marginal(target, table, start=start, oracle=oracle)))
-    budget = {} if rungs[0].estimate is None else _budget(target, table, start, oracle, rungs[0].estimate)
+    budget = {} if rungs[0].estimate is None else parts(target, table, start=start, oracle=oracle)
     return Ladder(target, table, tuple(rungs), budget, early_stopping(target, table))
 
 
@@ -114,17 +114,6 @@ def early_stopping(target: Target, table: Table) -> dict[str, Estimate]:
         return {"W2(x_K, X)": Estimate.exact(math.sqrt(square))}
     square = (1.0 - stop.alpha) ** 2 * target.second_moment + stop.sigma**2 * target.dim
     return {"W2(x_K, X) at most": Estimate.exact(math.sqrt(square), "coupling x_K = αX + σZ")}
-
-
-def _budget(target: Target, table: Table, start: str, oracle: Oracle, whole: Estimate) -> dict[str, Estimate]:
-    first = Estimate.jackknife(initial(target, table, start), rounding(target, table, start), "mmse curve")
-    frozen = whole if start == "exact" and isinstance(oracle, Exact) else path(target, table)
-    rest = float(whole.value) - float(first.value) - float(frozen.value)
-    doubt, spread = 1e-15 * float(whole.value), math.hypot(float(whole.stderr), float(frozen.stderr))
-    error = (
-        Estimate.exact(0.0) if isinstance(oracle, Exact) else Estimate(rest, spread, doubt, "declared error moments")
-    )
-    return {"initialisation": first, "discretisation": frozen, "oracle": error}
 
 
 def _rung(name: str, reference: str, compute: Callable[[], Estimate]) -> Rung:

@@ -11,6 +11,7 @@ Each independent part of the target goes to a carrier that follows the law exact
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -36,6 +37,9 @@ _KNOWN: WeakKeyDictionary[Target, dict[bytes, Estimate]] = WeakKeyDictionary()
 
 SAFETY = 3.0
 """Bias in units of the difference of two resolutions: graded nodes do not improve monotonically."""
+
+ONCE = 0.85
+"""The resolution where one has to do: divergences are within 1e-9 there, on coarse grids and near atoms within 1e-6."""
 
 Law = Moments | tuple[Carried, Carried]
 
@@ -75,18 +79,38 @@ def parts_of(target: Target, oracle: Oracle) -> list[tuple[Target, int, Oracle]]
     return [(part, count, Exact(part)) for part, count in blocks(target)]
 
 
-def carried(target: Target, table: Table, start: str, oracle: Oracle) -> tuple[Law, str] | None:
-    """(exact law of the last state, carrier) for a part in one dimension's worth of work, else None."""
+def carrier(target: Target, table: Table, oracle: Oracle) -> tuple[Callable[..., Law], str] | None:
+    """(what follows the law of the table's last state exactly in one dimension's worth of work, its name), else None."""
     if isinstance(target, Gaussian) and isinstance(oracle, (Exact, ConstantBias, ScaleError)):
-        return moments(table, oracle, start), "moments, closed form"
+        return moments, "moments, closed form"
     if line_law(target) is not None:
         if not table.multistep:
-            return density(table, oracle, start), "density on the line, two resolutions"
+            return density, "density on the line, two resolutions"
         if not table.noise.any():
-            return line_flow(table, oracle, start), "flow on the line, two resolutions"
+            return line_flow, "flow on the line, two resolutions"
     if ray(target) is not None and isinstance(oracle, Exact) and not table.multistep:
-        return radial(table, oracle, start), "radial density, two resolutions"
+        return radial, "radial density, two resolutions"
     return None
+
+
+def carried(target: Target, table: Table, start: str, oracle: Oracle) -> tuple[Law, str] | None:
+    """(exact law of the last state, carrier), else None."""
+    found = carrier(target, table, oracle)
+    return (found[0](table, oracle, start), found[1]) if found else None
+
+
+def at_one_resolution(target: Target, table: Table, start: str) -> float:
+    """KL(p_K ‖ q_K) of a part that has a carrier, exact denoiser, nats: at `ONCE` only, without its error.
+
+    For comparing many tables: `marginal` says how far to trust the chosen one.
+    """
+    oracle = Exact(target)
+    found = carrier(target, table, oracle)
+    assert found is not None
+    law = moments(table, oracle, start) if found[0] is moments else found[0](table, oracle, start, (ONCE,))
+    if isinstance(law, Moments):
+        return gaussian_divergence(law, table.steps)[0]
+    return divergence_of(resolved(law, table), table)[0]
 
 
 def resolved(pair: tuple[Carried, Carried], table: Table) -> tuple[Carried, Carried]:

@@ -22,6 +22,7 @@ Other samplers are not discretisations of one reverse SDE: their path measures a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ import numpy as np
 from targets import Estimate, NotAvailableError, Target
 from verify.kl.frozen import check_inputs, frozen_denoiser, log_remainder, summed
 from verify.kl.initial import initial, rounding
-from verify.oracle import Exact, Oracle
+from verify.oracle import ErrorMoments, Oracle
 from verify.samplers.ddpm import posterior
 from verify.samplers.ei_sde import coefficients as ei_sde_coefficients
 from verify.samplers.euler_maruyama import coefficients as euler_coefficients
@@ -47,6 +48,47 @@ def path(target: Target, table: Table, *, start: str = "exact", oracle: Oracle |
     The table is recognised by its coefficients, never by its name; anything but ddpm, ei_sde or euler_maruyama raises
     `NotAvailableError`.  start: "exact", "moment" or "prior".
     """
+    pieces = _pieces(target, table, start, oracle)
+    method = {"ddpm": "frozen denoiser", "ei_sde": "frozen score", "euler_maruyama": "Euler-Maruyama"}[pieces.kind]
+    error = pieces.square + pieces.cross
+    doubt = rounding(target, table, start)
+    return summed(target, pieces.first, pieces.steps, error, pieces.draws, f"Girsanov, {method}", doubt)
+
+
+def parts(target: Target, table: Table, *, start: str = "exact", oracle: Oracle | None = None) -> dict[str, Estimate]:
+    """What path KL is the sum of, each with its error: initialisation, discretisation, oracle, cross.
+
+    "oracle" is the term in E‖ε‖², "cross" those in E⟨y, ε⟩ and E⟨m, ε⟩, of either sign and none for ddpm.  A part's standard
+    error is its own: parts that come from one curve are correlated, and the errors of `path` are not their sum.
+    """
+    pieces = _pieces(target, table, start, oracle)
+    none, doubt = np.zeros((1, 1)), rounding(target, table, start)
+    frozen = np.zeros(1)
+
+    def part(first: np.ndarray, steps: np.ndarray, error: np.ndarray, doubt: float = 0.0) -> Estimate:
+        return summed(target, first, steps, error, pieces.draws, "Girsanov", doubt)
+
+    return {
+        "initialisation": part(pieces.first, none, none, doubt),
+        "discretisation": part(frozen, pieces.steps, none),
+        "oracle": part(frozen, none, pieces.square),
+        "cross": part(frozen, none, pieces.cross),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """KL at the start (rows,); for each step what freezing, E‖ε‖² and the cross moments add, (rows, K)."""
+
+    kind: Discretisation
+    first: np.ndarray
+    steps: np.ndarray
+    square: np.ndarray
+    cross: np.ndarray
+    draws: int
+
+
+def _pieces(target: Target, table: Table, start: str, oracle: Oracle | None) -> _Pieces:
     oracle = check_inputs(target, table, oracle)
     kind = discretisation(table)
     if kind is None:
@@ -54,18 +96,16 @@ def path(target: Target, table: Table, *, start: str = "exact", oracle: Oracle |
             f"path KL of {table.method.name}: its steps are not those of ddpm, ei_sde or euler_maruyama, so its path measure "
             "is singular to the reverse SDE's; available: " + _available(table)
         )
-    first, doubt = initial(target, table, start), rounding(target, table, start)
-    integral, mmse = frozen_denoiser(target, table)
+    first = initial(target, table, start)
+    steps, mmse = frozen_denoiser(target, table)
+    moments = oracle.moments(table.alpha[:-1], table.sigma[:-1])
     if kind == "ddpm":
-        square = oracle.moments(table.alpha[:-1], table.sigma[:-1]).square
-        return summed(target, first, integral + 0.5 * np.diff(table.snr) * square, "Girsanov, frozen denoiser", doubt)
-    steps = integral + _frozen_score(target, table, mmse)
+        square, cross = 0.5 * np.diff(table.snr) * moments.square, np.zeros((1, table.steps))
+        return _Pieces(kind, first, steps, square, cross, moments.draws)
+    steps = steps + _frozen_score(target, table, mmse)
     if kind == "euler_maruyama":
         steps = steps + _frozen_drift(target, table, mmse)
-    if not isinstance(oracle, Exact):
-        steps = steps + _error_terms(table, oracle, kind)
-    method = "Girsanov, frozen score" if kind == "ei_sde" else "Girsanov, Euler-Maruyama"
-    return summed(target, first, steps, method, doubt)
+    return _Pieces(kind, first, steps, *_error_terms(table, moments, kind), moments.draws)
 
 
 def discretisation(table: Table) -> Discretisation | None:
@@ -130,13 +170,14 @@ def _frozen_drift(target: Target, table: Table, mmse: np.ndarray) -> np.ndarray:
     return 0.25 * moved + 2.0 * dim * (np.sinh(delta) - delta) - 2.0 * cosh * _fisher(target, table, mmse)
 
 
-def _error_terms(table: Table, oracle: Oracle, kind: Discretisation) -> np.ndarray:
+def _error_terms(table: Table, moments: ErrorMoments, kind: Discretisation) -> tuple[np.ndarray, np.ndarray]:
+    """(Δ E‖e‖², the terms in E⟨s, e⟩ and E⟨x, e⟩) of each step: rows of (K,)."""
     alpha, sigma = table.alpha[:-1], table.sigma[:-1]
-    square, with_state, with_denoiser = oracle.moments(alpha, sigma).need_all(f"path KL of {kind}")
+    square, with_state, with_denoiser = moments.need_all(f"path KL of {kind}")
     delta = -np.diff(_ou_time(table))
     gain = alpha / sigma**2
     score_error = gain * (alpha * with_denoiser - with_state) / sigma**2
-    out = delta * gain**2 * square + 2.0 * (delta + np.expm1(-delta)) * score_error
+    cross = 2.0 * (delta + np.expm1(-delta)) * score_error
     if kind == "euler_maruyama":
-        out = out - (np.expm1(delta) - delta) * gain * with_state - 4.0 * np.sinh(0.5 * delta) ** 2 * score_error
-    return out
+        cross = cross - (np.expm1(delta) - delta) * gain * with_state - 4.0 * np.sinh(0.5 * delta) ** 2 * score_error
+    return delta * gain**2 * square, cross

@@ -1,0 +1,257 @@
+"""Every schedule in use against the best grid: what ddpm's path KL, and the marginal KL, make of where the steps are.
+
+Claim: arXiv 2601.21943 reads a schedule off the training loss.  The path KL of ddpm is ½ Σ h_k ℓ(γ_k) less what no grid
+changes, so its least value on a window is known; every schedule is held against it, and so are the grids read off a loss
+measured with 100,000 samples in all.
+
+Windows: from a thousandth of the entropy told to all but a thousandth for laws on atoms, from 99% to 0.1% of the variance
+left for the others; all grids of a family share its window and start from the true law there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.optimize import root_scalar
+
+from figures.schedules import draw
+from studies import schedule_verdicts, study
+from studies.dimension_scaling import numbers
+from studies.store import Row, Store
+from targets import Discrete, NotAvailableError, Target, get
+from targets.arguments import integer
+from verify import Grid, kl, samplers
+from verify.carry.particles import chunk_seed
+from verify.in_use import SCHEDULES, schedule
+from verify.loss_curve import LossCurve
+from verify.losses import read_losses, simulated_losses
+from verify.oracle import Exact
+
+NAME = "schedules"
+LEVELS = 100
+"""Noise levels at which a simulated training run logs its loss."""
+SHOWN = 16
+"""Steps of the grids that are drawn."""
+COARSE = 5.0
+"""Nats of path KL from which the marginal is not followed: a density far from the truth takes minutes and tells nothing."""
+
+
+@dataclass(frozen=True)
+class Config(study.Config):
+    """Path and marginal KL of every schedule, and of grids read off a noisy training loss."""
+
+    samples: int = 100_000
+    """Samples of a simulated training run, over all its noise levels."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A law.
+
+    `marginal`: its marginal KL is exact; `searched`: cheap enough to search the grid that is best for it; `rarest`: the
+    least weight of an atom or component, where there are any.
+    """
+
+    build: Callable[[], Target]
+    rarest: float | None = None
+    marginal: bool = False
+    searched: bool = False
+
+
+FAMILIES = {
+    "curved mixture": Family(lambda: get("curved_mixture"), 0.25, marginal=True, searched=True),
+    "two points": Family(lambda: get("two_points"), 0.5, marginal=True, searched=True),
+    "anisotropic Gaussian": Family(lambda: get("anisotropic_gaussian"), marginal=True, searched=True),
+    "sphere, d = 100": Family(lambda: get("sphere", dim=100), marginal=True),
+    "8 orthogonal points": Family(lambda: get("orthogonal_points", n=8), 1.0 / 8.0),
+    "64 orthogonal points": Family(lambda: get("orthogonal_points", n=64), 1.0 / 64.0),
+    "nested scales": Family(lambda: get("nested_scales", bits=3), 1.0 / 8.0),
+    "heavy tail": Family(lambda: get("heavy_tail", n=8), 8.0**-1.5 / sum(i**-1.5 for i in range(1, 9))),
+    "rare bit": Family(lambda: get("rare_bit", p=1e-2), 1e-2, marginal=True, searched=True),
+    "random centres": Family(lambda: get("random_centres"), 1.0 / 32.0),
+    "Markov chain": Family(lambda: get("bit_chain"), 0.5 * 0.1**15),
+    "digits": Family(lambda: get("digits"), 1.0 / 1797.0),
+}
+BEYOND = 10.0
+"""e-folds of snr beyond a curve's own range between which a window's ends are sought."""
+DRAWN = "drawn at random"
+"""Laws of a few atoms on the line drawn anew for every seed; they enter the loss part only."""
+
+STEPS = {"quick": (4, 16, 64), "full": (4, 8, 16, 32, 64, 128, 256)}
+NOISY = {"quick": (8, 32), "full": (8, 16, 32, 128)}
+SEEDS = {"quick": 3, "full": 20}
+SEARCHED = {"quick": (4,), "full": (4, 8, 16)}
+"""Steps of the grids that are best for the marginal KL."""
+
+law = lru_cache(maxsize=None)(lambda family: FAMILIES[family].build())
+
+
+def drawn_at_random(seed: int) -> Discrete:
+    """Three to eight atoms on the line, N(0, 1) apart, with Dirichlet weights."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(3, 9))
+    return Discrete(rng.standard_normal((count, 1)), rng.dirichlet(np.ones(count)))
+
+
+def window(target: Target) -> tuple[float, float]:
+    """(γ_0, γ_K) of a law by the rule above."""
+    edges, curve = target.curve.edges, target.curve
+    try:
+        target.entropy()
+    except NotAvailableError:
+        left = lambda u: float(curve.mmse(np.exp(u)).value) / target.total_variance  # noqa: E731
+        return _crossing(lambda u: 0.99 - left(u), edges), _crossing(lambda u: 1e-3 - left(u), edges)
+    whole = float(curve.mutual_information(np.exp(edges[-1] + BEYOND)).value)
+    told = lambda u: float(curve.mutual_information(np.exp(u)).value) / whole  # noqa: E731
+    return _crossing(lambda u: told(u) - 1e-3, edges), _crossing(lambda u: told(u) - 0.999, edges)
+
+
+def _crossing(excess: Callable[[float], float], edges: np.ndarray) -> float:
+    return math.exp(root_scalar(excess, bracket=(edges[0] - BEYOND, edges[-1] + BEYOND), xtol=1e-6).root)
+
+
+def settings(config: Config) -> list[Row]:
+    """One setting a family and schedule, one for its curve, one for its noisy losses."""
+    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    out = []
+    for name, family in FAMILIES.items():
+        out.append({"family": name, "part": "curve", **shared})
+        out += [{"family": name, "part": "schedule", "schedule": each, **shared} for each in SCHEDULES]
+        if family.searched:
+            out.append({"family": name, "part": "marginal_optimal", **shared})
+        out.append({"family": name, "part": "noisy", **shared})
+    return [*out, {"family": DRAWN, "part": "noisy", **shared}]
+
+
+def compute(setting: Row, place: torch.device) -> list[Row]:
+    """The rows of one part of one family."""
+    parts = {"curve": _curve, "schedule": _schedule, "marginal_optimal": _marginal_optimal, "noisy": _noisy}
+    rows = parts[setting["part"]](setting, place)
+    return [{"family": setting["family"], **row} for row in rows]
+
+
+def _curve(setting: Row, _: torch.device) -> list[Row]:
+    """mmse and √(−mmse′) along log γ, for the figure, and S²/4 of the window."""
+    target = law(setting["family"])
+    low, high = window(target)
+    snr = np.geomspace(low, high, 200)
+    length = target.curve.discretisation_length(low, high)
+    quarter = {
+        "value": float(length.value) ** 2 / 4.0,
+        "stderr": float(length.value) * float(length.stderr) / 2.0,
+        "bias": float(length.value) * float(length.bias) / 2.0,
+        "method": "S^2/4, " + length.method,
+    }
+    drawn = {
+        "logsnr": np.log(snr).tolist(),
+        "mmse": (np.asarray(target.mmse(snr).value) / target.total_variance).tolist(),
+        "density": (snr * np.sqrt(np.asarray(target.mmse_slope(snr).value)) / float(length.value)).tolist(),
+    }
+    return [{"quantity": "quarter", "dim": target.dim, **quarter}, {"quantity": "curve", "dim": target.dim, **drawn}]
+
+
+def _schedule(setting: Row, place: torch.device) -> list[Row]:
+    target, name = law(setting["family"]), setting["schedule"]
+    rows = []
+    for steps in sorted({*STEPS[setting["preset"]], SHOWN}):
+        grid = schedule(name, target, steps, window(target))
+        rows += _divergences(target, grid, setting, place, {"schedule": name, "steps": steps})
+        if steps == SHOWN:
+            rows.append({"quantity": "grid", "schedule": name, "steps": steps, "logsnr": np.log(grid.snr).tolist()})
+    return rows
+
+
+def _divergences(target: Target, grid: Grid, setting: Row, place: torch.device, base: Row) -> list[Row]:
+    """ddpm's path KL on a grid, and the marginal KL of ddpm and ddim where it is exact."""
+    base = {"quantity": "kl", "dim": target.dim, **base}
+    path = numbers(kl.path(target, samplers.ddpm(grid)))
+    rows = [{**base, "sampler": "ddpm", "rung": "path", **path}]
+    if FAMILIES[setting["family"]].marginal and path["value"] < COARSE:
+        moved = target if place.type == "cpu" else target.to(device=place)
+        for sampler in ("ddpm", "ddim"):
+            try:
+                value = numbers(kl.marginal(moved, samplers.get(sampler)(grid)))
+            except NotAvailableError as refusal:
+                value = {"quantity": "refused", "value": None, "method": str(refusal)}
+            rows.append({**base, "sampler": sampler, "rung": "marginal", **value})
+    return rows
+
+
+def _marginal_optimal(setting: Row, place: torch.device) -> list[Row]:
+    """The grids that are best for the marginal KL of ddpm and of ddim."""
+    target, rows = law(setting["family"]), []
+    for sampler in ("ddpm", "ddim"):
+        for steps in SEARCHED[setting["preset"]]:
+            base = {"schedule": f"marginal_optimal ({sampler})", "steps": steps}
+            try:
+                found = kl.marginal_optimal(target, samplers.get(sampler), steps=steps, snr=window(target))
+            except NotAvailableError as refusal:
+                rows.append({**base, "quantity": "refused", "value": None, "method": str(refusal)})
+                continue
+            rows += _divergences(target, found.grid, setting, place, base)
+            if steps == SHOWN:
+                rows.append({"quantity": "grid", **base, "logsnr": np.log(found.grid.snr).tolist()})
+    return rows
+
+
+def _noisy(setting: Row, _: torch.device) -> list[Row]:
+    """Regret of grids read off a simulated loss log: quartiles over seeds, for every rule and K."""
+    family = setting["family"]
+    regrets: dict[tuple[str, int], list[float]] = {}
+    for seed in range(SEEDS[setting["preset"]]):
+        chosen = chunk_seed(NAME, family, setting["seed"], seed)
+        target = drawn_at_random(chosen) if family == DRAWN else law(family)
+        low, high = window(target)
+        log = simulated_losses(
+            Exact(target), np.geomspace(low, high, LEVELS), setting["samples"] // LEVELS, seed=chosen
+        )
+        curve = LossCurve(read_losses(log, prediction="x0", weighting="sum"))
+        for steps in NOISY[setting["preset"]]:
+            best = float(kl.discretisation(target, Grid.optimal(target, steps=steps, snr=(low, high))).value)
+            for rule in ("optimal", "recursion", "sqrt_slope"):
+                grid = schedule(rule, curve, steps, curve.reach)
+                found = float(kl.discretisation(target, grid).value) / best - 1.0
+                regrets.setdefault((rule, steps), []).append(found)
+    rarest = None if family == DRAWN else FAMILIES[family].rarest
+    return [
+        {
+            "quantity": "regret",
+            "schedule": rule,
+            "steps": steps,
+            "value": float(np.median(values)),
+            "stderr": 1.2533 * float(np.std(values, ddof=1)) / len(values) ** 0.5,
+            "bias": 0.0,
+            "low": float(np.quantile(values, 0.25)),
+            "high": float(np.quantile(values, 0.75)),
+            "seeds": len(values),
+            "rarest": None if rarest is None else rarest * setting["samples"],
+            "method": f"median of seeds, {setting['samples']} samples on {LEVELS} levels",
+        }
+        for (rule, steps), values in regrets.items()
+    ]
+
+
+def check(config: Config) -> None:
+    """Refuse bad settings before any work."""
+    integer("samples", config.samples, 2 * LEVELS)
+    integer("seed", config.seed, 0)
+
+
+def main(config: Config) -> None:
+    """Run the study, print its tables and verdicts, draw its figures."""
+    check(config)
+    store = Store(config.out, NAME)
+    place = study.device(config.device)
+    rows = study.sweep(store, settings(config), lambda setting: compute(setting, place))
+    schedule_verdicts.report(rows)
+    drawn = draw(store.path, keys={row["key"] for row in rows})
+    study.console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    study.command(main, Config, NAME, __doc__)
