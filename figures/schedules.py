@@ -42,6 +42,8 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
     families = list(dict.fromkeys(rows[rows.quantity == "curve"].family))
     written = []
     for name, chosen in ((NAME, [f for f in FRONT if f in families]), (f"{NAME}_grids", families)):
+        if not chosen:
+            continue
         columns = 2 if name == NAME else 3
         height = int(np.ceil(len(chosen) / columns))
         figure, axes = style.canvas(5.6 * columns, 4.3 * height, height, columns)
@@ -93,13 +95,16 @@ def _regret(rows: pd.DataFrame, families: list[str], origin: dict[str, str]) -> 
         ends = []
         for index, name in enumerate(ORDER[1:]):
             series = pd.DataFrame(group[group.schedule == name]).sort_values("steps")
+            if not len(series):
+                continue
             regret = series.value.to_numpy(float) / best.reindex(series.steps).to_numpy() - 1.0
             looks = style.cycle(index)
             axis.plot(series.steps, np.maximum(regret, 1e-6), **looks)  # type: ignore[arg-type]
             ends.append((float(series.steps.iloc[-1]), max(float(regret[-1]), 1e-6), name, looks["color"]))
         axis.set(xscale="log", yscale="log", xlabel="steps K", ylabel="path KL / least path KL − 1", title=family)
         style.plain_ticks(axis, sorted({int(steps) for steps in group.steps}))
-        style.labels_at_ends(axis, ends)
+        if ends:
+            style.labels_at_ends(axis, ends)
     for axis in axes.flat[len(families) :]:
         axis.set_visible(False)
     return style.save(figure, style.RENDERED, f"{NAME}_regret", origin["command"], origin["commit"][:12])

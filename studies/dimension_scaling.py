@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from figures.dimension_scaling import draw
 from studies import dimension_verdicts, study
-from studies.store import Row, Store
+from studies.store import Row
 from targets import Embedded, Estimate, NotAvailableError, Product, Target, get
 from targets.arguments import integer, real
 from verify import Grid, kl, rates, samplers
@@ -257,12 +257,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
-    place = study.device(config.device)
-    store = Store(config.out, NAME)
-    rows = study.sweep(store, settings(config), lambda setting: compute(setting, place))
-    dimension_verdicts.report(rows, config.epsilon2, config.steps)
-    drawn = draw(store.path, keys={row["key"] for row in rows})
-    study.console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+    report = partial(dimension_verdicts.report, epsilon2=config.epsilon2, steps=config.steps)
+    study.run(NAME, config, settings(config), compute, report, draw)
 
 
 if __name__ == "__main__":

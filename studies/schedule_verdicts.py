@@ -5,6 +5,8 @@ Regret is KL/KL(best) − 1 on the same law, window, sampler, rung and K.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from rich import box
@@ -47,7 +49,8 @@ def sentences(data: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     fixed = pd.DataFrame(others[~others.schedule.isin(["recursion", "sqrt_slope"])])
     middle = fixed.groupby("schedule").regret.agg(["median", "max"]).sort_values("median")
     out.append(
-        "median regret over laws and K: " + ", ".join(f"{name} {row['median']:.0%}" for name, row in middle.iterrows())
+        "median regret over laws and K: "
+        + ", ".join(f"{name} {_percent(row['median'])}" for name, row in middle.iterrows())
     )
     return [*out, *_limits(data, found), *_marginals(data), *_noise(data)]
 
@@ -75,11 +78,11 @@ def _marginals(data: pd.DataFrame) -> list[str]:
         chosen = select(rows, schedule=f"marginal_optimal ({sampler})")
         for family, steps in dict.fromkeys(zip(chosen.family, chosen.steps, strict=True)):
             group = select(chosen, family=family, steps=steps)
-            here = select(rows, family=family, steps=steps)
-            best = _value(group, sampler, "marginal")
-            optimal = pd.DataFrame(here[here.schedule == "optimal"])
-            path, own = _value(optimal, "ddpm", "path"), _value(group, "ddpm", "path")
-            parts.append(f"{family} K = {steps} {_value(optimal, sampler, 'marginal') / best:.2f} ({own / path:.2f})")
+            optimal = select(rows, family=family, steps=steps, schedule="optimal")
+            costs = [_value(each, sampler, "marginal") for each in (optimal, group)]
+            paths = [_value(each, "ddpm", "path") for each in (group, optimal)]
+            if np.isfinite([*costs, *paths]).all():
+                parts.append(f"{family} K = {int(steps)} {costs[0] / costs[1]:.2f} ({paths[0] / paths[1]:.2f})")
         if parts:
             out.append(
                 f"marginal KL of {sampler} on the path-optimal grid over its least (path KL of its own best grid over the "
@@ -89,7 +92,9 @@ def _marginals(data: pd.DataFrame) -> list[str]:
 
 
 def _value(rows: pd.DataFrame, sampler: str, rung: str) -> float:
-    return float(select(rows, sampler=sampler, rung=rung).value.iloc[0])
+    """The one value there; NaN where it was refused or not followed."""
+    values = select(rows, sampler=sampler, rung=rung, quantity="kl").value
+    return float(values.iloc[0]) if len(values) else math.nan
 
 
 def _noise(data: pd.DataFrame) -> list[str]:
@@ -99,15 +104,17 @@ def _noise(data: pd.DataFrame) -> list[str]:
         return []
     rarest = noisy.rarest.astype(float)
     held = noisy[((rarest >= REQUIRED) | rarest.isna()) & (noisy.family != "drawn at random") & (noisy.steps <= 32)]
+    if not len(held):
+        return []
     worst = held.loc[held.value.idxmax()]
     out = [
         f"loss-adaptive from noisy losses, no atom rarer than {REQUIRED} samples, K <= 32: median regret at most "
-        f"{worst.value:.1%} ({worst.family}, K = {worst.steps}; {int(worst.seeds)} seeds): "
+        f"{worst.value:.1%} ({worst.family}, K = {int(worst.steps)}; {int(worst.seeds)} seeds): "
         + ("within 10%" if worst.value <= 0.1 else "NOT within 10%")
     ]
     rest = noisy.drop(held.index)
     parts = [
-        f"{row['family']} K = {row['steps']} {row['value']:.1%} ± {row['stderr']:.1%}"
+        f"{row['family']} K = {int(row['steps'])} {_percent(row['value'])} ± {_percent(row['stderr'])}"
         for row in rest.to_dict("records")
     ]
     return [*out, "elsewhere: " + ", ".join(parts)]
@@ -128,4 +135,6 @@ def _sheet(found: pd.DataFrame, steps: int) -> Table:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1%}" if value < 10.0 else f"x{1.0 + value:.3g}" if np.isfinite(value) else "-"
+    return (
+        f"{value:.1%}" if value < 0.1 else f"{value:.0%}" if value < 10.0 else f"x{1.0 + value:.0e}".replace("e+0", "e")
+    )

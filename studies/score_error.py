@@ -20,7 +20,7 @@ import torch
 
 from figures.score_error import draw
 from studies import score_verdicts, study
-from studies.store import Row, Store
+from studies.store import Row
 from targets import Discrete, Estimate, GaussianMixture, NotAvailableError, Target, get
 from targets.arguments import integer, real
 from verify import Grid, kl, samplers
@@ -224,12 +224,7 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and findings, draw its figures."""
     check(config)
-    store = Store(config.out, NAME)
-    place = study.device(config.device)
-    rows = study.sweep(store, settings(config), lambda setting: compute(setting, place))
-    score_verdicts.report(rows)
-    drawn = draw(store.path, keys={row["key"] for row in rows})
-    study.console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+    study.run(NAME, config, settings(config), compute, score_verdicts.report, draw)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import torch
 from figures.step_scaling import draw
 from studies import step_verdicts, study
 from studies.dimension_scaling import numbers
-from studies.store import Row, Store
+from studies.store import Row
 from targets import Estimate, GaussianMixture, NotAvailableError, Target, get
 from targets.arguments import integer, real
 from verify import Grid, kl, samplers
@@ -158,12 +158,7 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
-    store = Store(config.out, NAME)
-    place = study.device(config.device)
-    rows = study.sweep(store, settings(config), lambda setting: compute(setting, place))
-    step_verdicts.report(rows)
-    drawn = draw(store.path, keys={row["key"] for row in rows})
-    study.console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+    study.run(NAME, config, settings(config), compute, step_verdicts.report, draw)
 
 
 if __name__ == "__main__":

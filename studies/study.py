@@ -87,3 +87,20 @@ def sweep(store: Store, settings: list[Row], compute: Callable[[Row], list[Row]]
             rows += found or []
             bar.advance(task)
     return rows
+
+
+def run(
+    name: str,
+    config: Config,
+    settings: list[Row],
+    compute: Callable[[Row, torch.device], list[Row]],
+    report: Callable[[list[Row]], object],
+    draw: Callable[..., list[Path]],
+) -> None:
+    """Rows of every setting, the report on them and the figures drawn from them."""
+    place = device(config.device)
+    store = Store(config.out, name)
+    rows = sweep(store, settings, lambda setting: compute(setting, place))
+    report(rows)
+    drawn = draw(store.path, keys={row["key"] for row in rows})
+    console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)

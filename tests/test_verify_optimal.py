@@ -205,6 +205,14 @@ def windows(draw) -> tuple[str, tuple[float, float]]:
     return name, (float(np.exp(low)), float(np.exp(low + length * (edges[1] - low))))
 
 
+@pytest.fixture(scope="module")
+def _built():
+    """Curves are made before Hypothesis looks: some are sampled, and strategies may draw from nowhere else."""
+    for name in ANY_LAW:
+        assert law(name).curve.edges[0] < law(name).curve.edges[-1]
+
+
+@pytest.mark.usefixtures("_built")
 @settings(derandomize=True, deadline=None, max_examples=45)
 @given(case=windows(), steps=st.integers(1, 40), seed=st.integers(0, 10**6))
 def test_never_worse_than_any_other_schedule(case, steps, seed):
@@ -217,8 +225,6 @@ def test_never_worse_than_any_other_schedule(case, steps, seed):
     rounding = 1e-14 * float(np.asarray(target.mmse(best.snr[:-1]).value) @ np.diff(best.snr))
     least = cost(target, best) * (1.0 - 1e-9) - rounding
     for other in SCHEDULES:
-        if other == "cosine" and snr[0] > 1e8:
-            continue  # its angle is lost in rounding there
         assert least <= cost(target, schedule(other, target, steps, snr)), other
     rng = np.random.default_rng(seed)
     for size in (1e-3, 0.05, 0.5):

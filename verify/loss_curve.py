@@ -17,7 +17,7 @@ Rows 1..R of the curve leave out every R-th level (jackknife), so that whatever 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import convolve1d
 
 from targets import ArgumentError
 from targets.arguments import refuse
@@ -73,21 +73,26 @@ class LossCurve(TabulatedCurve):
 def _ratio(measured: Losses) -> np.ndarray:
     """r = v/ℓ at each level."""
     loss, floor = measured.loss, 1e-60 * measured.loss.max() ** 2
-    nearby = uniform_filter1d(loss, 3, mode="nearest")
+    nearby = _mean(loss, 3)
     if measured.stderr is None:
         scatter = np.pad(np.diff(loss, 2) ** 2 / 6.0, 1, mode="edge")
-        square, nearby = uniform_filter1d(scatter, 7, mode="nearest"), uniform_filter1d(loss, 7, mode="nearest")
+        square, nearby = _mean(scatter, 7), _mean(loss, 7)
     else:
-        square = uniform_filter1d(measured.stderr**2, 3, mode="nearest")
+        square = _mean(measured.stderr**2, 3)
     square = np.maximum(square, 1e-12 * nearby**2) + floor
     log_ratio = np.log(square) - np.log(np.maximum(nearby, floor**0.5))
     logsnr = np.log(measured.snr)
     return np.exp(np.maximum.accumulate(log_ratio + STEEPEST * logsnr) - STEEPEST * logsnr)
 
 
+def _mean(values: np.ndarray, count: int) -> np.ndarray:
+    """Of each value and its neighbours, `count` in all; no running sum, whose rounding would drown the small ones."""
+    return convolve1d(values, np.full(count, 1.0 / count), mode="nearest")
+
+
 def _refuse_rise(measured: Losses, ratio: np.ndarray) -> None:
     """Refuse losses whose best decreasing step function averages a rise of more than `RISE` standard errors."""
-    nearby = uniform_filter1d(measured.loss, 5, mode="nearest")
+    nearby = _mean(measured.loss, 5)
     variance = ratio * np.maximum(nearby, 1e-30 * nearby.max())
     blocks: list[tuple[float, float, int]] = []
     for i, (value, weight) in enumerate(zip(measured.loss, 1.0 / variance, strict=True)):

@@ -47,7 +47,7 @@ def optimal(curve: Curve, steps: int, low: float, high: float) -> np.ndarray:
     refined = np.exp(np.interp(index, np.arange(halved + 1), np.log(levels)))
     refined[[0, -1]] = low, high
     even = _distinct(equal_parts(curve, steps, low, high, weight="sqrt_slope"), steps)
-    return min((_stationary(curve, start) for start in (refined, even)), key=lambda levels: _total(curve, levels))
+    return min((_stationary(curve, start) for start in (refined, even)), key=lambda levels: _cost(curve, levels)[0])
 
 
 def recursion(curve: Curve, steps: int, low: float, high: float) -> np.ndarray:
@@ -141,16 +141,18 @@ def _distinct(levels: np.ndarray, steps: int) -> np.ndarray:
     return levels
 
 
-def _total(curve: Curve, levels: np.ndarray) -> float:
-    """2F."""
-    return float(np.diff(levels) @ curve.mmse_rows(levels[:-1])[0])
+def _cost(curve: Curve, levels: np.ndarray) -> tuple[float, np.ndarray]:
+    """(F − ½ ∫ ℓ = ½ Σ ∫ (γ_{k+1} − γ) D, the fall of ℓ over each step), both as integrals of D: nothing cancels."""
+    quadrature = curve.over_steps(levels)
+    excess = quadrature.sum(0.5 * (levels[quadrature.step + 1] - quadrature.snr))[0]
+    return float(excess.sum()), quadrature.sum(1.0)[0]
 
 
 def _stationary(curve: Curve, levels: np.ndarray) -> np.ndarray:
     """Newton's method on F from `levels`, each step shortened until order is kept and F does not rise."""
-    best = _total(curve, levels)
+    best, fall = _cost(curve, levels)
     for _ in range(60):
-        direction = _newton(curve, levels)
+        direction = _newton(curve, levels, fall)
         if direction is None:
             return levels
         closing = -np.diff(np.concatenate([[0.0], direction, [0.0]])) / np.diff(levels)
@@ -158,20 +160,21 @@ def _stationary(curve: Curve, levels: np.ndarray) -> np.ndarray:
         for _ in range(30):
             trial = levels.copy()
             trial[1:-1] += length * direction
-            found = _total(curve, trial)
-            if found < best and (np.diff(trial) > 0).all():
-                break
+            if (np.diff(trial) > 0).all():
+                found, fallen = _cost(curve, trial)
+                if found < best:
+                    break
             length *= 0.5
         else:
             return levels
         small = length == 1.0 and best - found < 1e-15 * best
-        levels, best = trial, found
+        levels, best, fall = trial, found, fallen
         if small:
             return levels
     return levels
 
 
-def _newton(curve: Curve, levels: np.ndarray) -> np.ndarray | None:
+def _newton(curve: Curve, levels: np.ndarray, fall: np.ndarray) -> np.ndarray | None:
     """Newton's step for γ_1 … γ_{K−1}, in units that make the Hessian's diagonal about one; None where D vanishes.
 
     2 ∂F/∂γ_k = ℓ_{k−1} − ℓ_k − h_k D_k;  2 ∂²F: diagonal 2 D_k − h_k D_k′, beside it −D_k.  Where the Hessian is not
@@ -180,7 +183,7 @@ def _newton(curve: Curve, levels: np.ndarray) -> np.ndarray | None:
     inner = levels[1:-1]
     if not len(inner):
         return None
-    loss, slope = curve.mmse_rows(levels[:-1])[0], curve.slope_rows(inner)[0]
+    slope = curve.slope_rows(inner)[0]
     if not (slope > 0).all():
         return None
     nudge = 1e-4
@@ -189,7 +192,7 @@ def _newton(curve: Curve, levels: np.ndarray) -> np.ndarray | None:
     )
     step = np.diff(levels)[1:]
     unit = np.sqrt(slope)
-    gradient = (-np.diff(loss) - step * slope) / unit
+    gradient = (fall[:-1] - step * slope) / unit
     diagonal = 2.0 - step / inner * bent
     beside = -unit[:-1] / unit[1:]
     raised = 0.0

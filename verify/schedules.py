@@ -57,13 +57,19 @@ class Schedules(ABC):
 
     @classmethod
     def cosine(cls, steps: int, *, snr: tuple[float, float], offset: float = 0.008, process: str = "vp") -> Self:
-        """ᾱ = cos²θ/cos²θ_0, θ = (s + offset)/(1 + offset)·π/2, at equal steps of s (Nichol & Dhariwal 2021, eq. 17)."""
+        """ᾱ = cos²θ/cos²θ_0, θ = (s + offset)/(1 + offset)·π/2, at equal steps of s (Nichol & Dhariwal 2021, eq. 17).
+
+        Where γ is large θ − θ_0 is small, where γ is small π/2 − θ is; from both, γ = cos²θ/(sin(θ − θ_0) sin(θ + θ_0)).
+        """
         steps, low, high = window(steps, snr)
-        offset = real("offset", offset, "a number in (0, 1)", low=0.0, high=1.0)
-        clean = math.cos(offset / (1.0 + offset) * math.pi / 2.0)
-        first, last = (math.acos(clean * math.sqrt(g / (1.0 + g))) for g in (low, high))
-        kept = (np.cos(np.linspace(first, last, steps + 1)[1:-1]) / clean) ** 2
-        return cls.from_snr(np.concatenate([[low], kept / (1.0 - kept), [high]]), process)
+        zero = real("offset", offset, "a number in (0, 1)", low=0.0, high=1.0) / (1.0 + offset) * math.pi / 2.0
+        c, s, ends = math.cos(zero), math.sin(zero), np.array([low, high])
+        kept, lost = np.sqrt(ends / (1.0 + ends)), 1.0 / (1.0 + ends)  # √ᾱ, 1 − ᾱ
+        sine = np.sqrt(s**2 + c**2 * lost)  # of θ; its cosine is c√ᾱ
+        first, last = np.arctan([c * lost / (s + kept * sine), c * kept / sine]).T  # θ − θ_0 and π/2 − θ
+        past, left = np.linspace(first, last, steps + 1, axis=1)[:, 1:-1]
+        inner = np.sin(left) ** 2 / (np.sin(past) * np.sin(past + 2.0 * zero))
+        return cls.from_snr(np.concatenate([[low], inner, [high]]), process)
 
     @classmethod
     def from_betas(cls, steps: int, *, betas: np.ndarray, process: str = "vp") -> Self:
