@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import sys
 
-from figures import dimension_scaling, step_scaling
+from figures import dimension_scaling, schedules, score_error, step_scaling
 
-DRAWERS = {dimension_scaling.NAME: dimension_scaling.draw, step_scaling.NAME: step_scaling.draw}
+DRAWERS = {study.NAME: study.draw for study in (dimension_scaling, step_scaling, schedules, score_error)}
 
 
 def main(names: list[str]) -> None:

@@ -27,7 +27,8 @@ from verify.losses import Losses
 
 REPLICATES = 16
 RISE = 6.0
-"""Standard errors by which losses may rise: with Gaussian errors falsely refused once in a million curves of 1,000 levels."""
+"""Standard errors by which losses may rise.  Of 2,400 simulated curves with relative errors of 3% to 100%, none was falsely
+refused with standard errors given, two without."""
 
 STEEPEST = 12.0
 """The power of γ with which r may fall: that of the chance of meeting another atom, e^{−cγ}, once it is 1/n."""
@@ -76,7 +77,7 @@ def _ratio(measured: Losses) -> np.ndarray:
     nearby = _mean(loss, 3)
     if measured.stderr is None:
         scatter = np.pad(np.diff(loss, 2) ** 2 / 6.0, 1, mode="edge")
-        square, nearby = _mean(scatter, 7), _mean(loss, 7)
+        square, nearby = _mean(scatter, 13), _mean(loss, 13)
     else:
         square = _mean(measured.stderr**2, 3)
     square = np.maximum(square, 1e-12 * nearby**2) + floor

@@ -27,6 +27,12 @@ from scipy.linalg import LinAlgError, solveh_banded
 from targets.curve import Curve
 from verify.equal_parts import equal_parts
 
+NEAR = 1.05
+"""Cost over the best one so far up to which another start is made stationary too."""
+
+PASSED_STEPS = 128
+"""Largest number of steps for which the recursion, whose every step waits for the one before, is another start."""
+
 EXACT_STEPS = 1024
 """Largest number of steps for which every step is planned on nodes; beyond it a grid of K/2ⁿ steps is refined."""
 
@@ -34,20 +40,27 @@ EXACT_STEPS = 1024
 def optimal(curve: Curve, steps: int, low: float, high: float) -> np.ndarray:
     """γ_0 … γ_K of the best K-step grid on [low, high] for the loss ℓ = mmse of `curve`: shape (K + 1,).
 
-    Global on the nodes (at least 2,048, and 4 a step), then stationary to rounding.  Beyond 1,024 steps the best grid of
-    K/2ⁿ steps, refined in its own index, and equal parts of ∫√D are made stationary, and the better one is taken.
+    Global on the nodes (at least 2,048, and 4 a step), then stationary to rounding.  Nodes tell stationary grids apart whose
+    costs differ by 1e-4 or more; of closer ones the better is taken among the plan's and, up to 128 steps, the recursion's.
+    Beyond 1,024 steps the starts are the best grid of K/2ⁿ steps, refined in its own index, and equal parts of ∫√D.
     """
     halved = steps
     while halved > EXACT_STEPS:
         halved = (halved + 1) // 2
     levels = _planned(curve, halved, low, high)
-    if halved == steps:
-        return _stationary(curve, levels)
-    index = np.linspace(0.0, halved, steps + 1)
-    refined = np.exp(np.interp(index, np.arange(halved + 1), np.log(levels)))
-    refined[[0, -1]] = low, high
-    even = _distinct(equal_parts(curve, steps, low, high, weight="sqrt_slope"), steps)
-    return min((_stationary(curve, start) for start in (refined, even)), key=lambda levels: _cost(curve, levels)[0])
+    if steps <= PASSED_STEPS:
+        starts = [levels, recursion(curve, steps, low, high)]
+    elif halved == steps:
+        starts = [levels]
+    else:
+        index = np.linspace(0.0, halved, steps + 1)
+        refined = np.exp(np.interp(index, np.arange(halved + 1), np.log(levels)))
+        refined[[0, -1]] = low, high
+        starts = [refined, _distinct(equal_parts(curve, steps, low, high, weight="sqrt_slope"), steps)]
+    found = _stationary(curve, starts[0])
+    limit = NEAR * _cost(curve, found)[0]
+    others = [_stationary(curve, start) for start in starts[1:] if _cost(curve, start)[0] < limit]
+    return min([found, *others], key=lambda levels: _cost(curve, levels)[0])
 
 
 def recursion(curve: Curve, steps: int, low: float, high: float) -> np.ndarray:

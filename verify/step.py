@@ -240,6 +240,11 @@ class Table:
         """The noisiest level."""
         return Level(float(self.alpha[0]), float(self.sigma[0]))
 
+    def first_width(self, start: str) -> float:
+        """Standard deviation of the noise in the first state: σ_0, but 1 for the prior of a vp grid, α_0² + σ_0² = 1."""
+        preserving = abs(float(self.alpha[0]) ** 2 + float(self.sigma[0]) ** 2 - 1.0) < 1e-12
+        return 1.0 if start == "prior" and preserving else float(self.sigma[0])
+
     @property
     def stop(self) -> Level:
         """The level at which the last state lives: compare samplers there."""

@@ -92,7 +92,6 @@ def starting(space: Line, table: Table, start: str) -> Start:
     level = table.start
     if start == "exact":
         return Start(lambda x: np.exp(space.log_density(x, level)), *space.windows(level))
-    prior = start == "prior" and abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
     mean = 0.0 if start == "prior" else level.alpha * float(space.oracle.target.mean)
-    width = 1.0 if prior else level.sigma
+    width = table.first_width(start)
     return Start(lambda x: space.kernel(x, np.array(mean), width), np.array([mean]), np.array([width]))

@@ -150,8 +150,7 @@ def first_log_density(table: Table, oracle: Oracle, x: Tensor, start: str) -> Te
     level = table.start
     if start == "exact":
         return oracle.target.log_prob(x, level)
-    prior = start == "prior" and abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
-    scale = 1.0 if prior else level.sigma
+    scale = table.first_width(start)
     centre = level.alpha * oracle.target.mean if start == "moment" else torch.zeros_like(oracle.target.mean)
     off = ((x - centre) / scale).square().sum(-1)
     return -0.5 * off - 0.5 * x.shape[1] * math.log(2.0 * math.pi * scale**2)

@@ -80,8 +80,7 @@ def _propagated(table: Table, variances: np.ndarray, gain: float, start: str) ->
     first = table.start
     covariance = np.zeros((count, depth + 1, depth + 1))
     mean = np.zeros((count, depth + 1, 2))
-    prior = start == "prior" and abs(first.alpha**2 + first.sigma**2 - 1.0) < 1e-12
-    covariance[:, 0, 0] = 1.0 if prior else first.sigma**2 + (start == "exact") * first.alpha**2 * variances
+    covariance[:, 0, 0] = table.first_width(start) ** 2 + (start == "exact") * first.alpha**2 * variances
     mean[:, 0, 0] = 0.0 if start == "prior" else first.alpha
 
     def ask(state: np.ndarray, level: Level) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
-from targets import Level, NotAvailableError
+from targets import NotAvailableError
 from targets.arguments import integer, one_of, refuse
 from verify.carry.advance import advance
 from verify.oracle import Oracle
@@ -103,12 +103,7 @@ def first_state(table: Table, oracle: Oracle, count: int, generator: torch.Gener
     else:
         clean = (level.alpha if start == "moment" else 0.0) * target.mean.expand(count, -1)
     noise = torch.empty_like(clean).normal_(generator=generator)
-    scale = 1.0 if start == "prior" and _variance_preserving(level) else level.sigma
-    return torch.add(clean, noise, alpha=scale)
-
-
-def _variance_preserving(level: Level) -> bool:
-    return abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
+    return torch.add(clean, noise, alpha=table.first_width(start))
 
 
 @contextmanager

@@ -77,7 +77,6 @@ def radial(
     level = table.start
     first = Start(lambda x: np.exp(law.log_density(x, level)), *law.windows(level))
     if start != "exact":
-        prior = start == "prior" and abs(level.alpha**2 + level.sigma**2 - 1.0) < 1e-12
-        noise, at = ScaleMixtureRay(law.dim, np.ones(1), np.zeros(1)), Level(1.0, 1.0 if prior else level.sigma)
+        noise, at = ScaleMixtureRay(law.dim, np.ones(1), np.zeros(1)), Level(1.0, table.first_width(start))
         first = Start(lambda x: np.exp(noise.log_density(x, at)), *noise.windows(at))
     return converged(lambda resolution: carry(HalfLine(law), table, first, resolution), resolutions)

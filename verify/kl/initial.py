@@ -31,8 +31,7 @@ def initial(target: Target, table: Table, start: str) -> np.ndarray:
     if start == "moment":
         return moment
     mean_square = float(target.mean.square().sum())
-    alpha, sigma = float(table.alpha[0]), float(table.sigma[0])
-    if abs(alpha**2 + sigma**2 - 1.0) < 1e-12:
+    if table.first_width(start) != float(table.sigma[0]):
         q = snr / (1.0 + snr)
         entropy_gap = float(log_remainder(np.asarray(q)))
         return moment + 0.5 * q * mean_square - 0.5 * snr * q * target.total_variance + 0.5 * target.dim * entropy_gap
