@@ -16,6 +16,8 @@ Rows 1..R of the curve leave out every R-th level (jackknife), so that whatever 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.ndimage import convolve1d
 
@@ -35,12 +37,18 @@ STEEPEST = 7.0
 DEPTH = 150.0
 """e-folds below its peak at which the slope γD is held: what no sample reaches must still be a number."""
 
+TOLERANCE = 1e-6
+"""Largest difference, relative to the largest loss, of the interpolated curve from the integral of its slope."""
+
+PANEL = 0.5
+"""Widest panel of log γ on which log ℓ is interpolated; the spline's intervals are whole numbers of panels."""
+
 
 class LossCurve(TabulatedCurve):
     """ℓ(γ) and D = −ℓ′ between the lowest and the highest measured level, total over coordinates, with standard errors.
 
     `measured` holds the losses and `variance` their assumed variances.  Raises `ArgumentError` where the losses rise by
-    more than 6 standard errors or are all zero.
+    more than 6 standard errors, are all zero, or are too few and noisy for a smooth curve.
     """
 
     def __init__(self, measured: Losses) -> None:
@@ -51,7 +59,7 @@ class LossCurve(TabulatedCurve):
         _refuse_rise(measured, ratio)
         low, high = float(measured.snr[0]), float(measured.snr[-1])
         spline = DecreasingSpline.on(np.log(measured.snr), int(np.clip(len(measured.snr) // 2, 4, 48)))
-        fits = _fits(spline, measured.loss, ratio)
+        fits, width = _fits(spline, measured.loss, ratio), float(spline.breaks[1] - spline.breaks[0])
 
         def points(snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             slope = np.exp(spline.log_slope(fits, np.log(snr))) / snr
@@ -65,10 +73,16 @@ class LossCurve(TabulatedCurve):
             discrete=False,
             method=f"smooth decreasing regression of {len(measured.snr)} losses",
             degree=16,
-            panel=(spline.breaks[1] - spline.breaks[0]) * (1.0 + 1e-9),
+            panel=width / math.ceil(width / PANEL) * (1.0 + 1e-9),
             tolerance=None,
         )
         self.reach = (low, high)
+        places = np.geomspace(low, high, 1000)
+        defect = np.abs(self.over_steps(places).mmse[0] - self.mmse_rows(places)[0]).max() / float(measured.loss.max())
+        if defect > TOLERANCE:
+            refuse(
+                "losses", len(measured.snr), "more levels, or smaller errors: no smooth curve goes through these losses"
+            )
 
 
 def _ratio(measured: Losses) -> np.ndarray:
