@@ -228,7 +228,15 @@ class BlurredCurve(Curve):
         return np.unique(np.concatenate([wide, crossing[np.isfinite(crossing)]]))
 
     def extrapolation(self, snr: np.ndarray) -> np.ndarray:
-        return self.inner.extrapolation((snr.ravel() * self._sum(snr.ravel(), 1)).reshape(snr.shape))
+        """The core's, by its larger share in mmse and in D: the blur itself is known."""
+        flat = snr.ravel()
+        s = flat * self._sum(flat, 1)
+        core = self.inner.mmse_rows(s)[0] * self._sum(flat, 2), self.inner.slope_rows(s)[0] * self._sum(flat, 2) ** 2
+        if self.variances[-1] > 0:
+            core = core[0], core[1] + 2.0 * self.inner.mmse_rows(s)[0] * self._sum(flat, 3, 1)
+        whole = self.mmse_rows(flat)[0], self.slope_rows(flat)[0]
+        share = np.max([part / np.maximum(total, 5e-324) for part, total in zip(core, whole, strict=True)], axis=0)
+        return (self.inner.extrapolation(s) * share).reshape(snr.shape)
 
     def extrapolated_information(self, snr: np.ndarray) -> np.ndarray:
         return self.inner.extrapolated_information((snr.ravel() * self._sum(snr.ravel(), 1)).reshape(snr.shape))

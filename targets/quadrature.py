@@ -3,8 +3,8 @@
 At snr γ the standardised state √γ X + Z has components N(√γ a_i, w_i²), w_i² = 1 + γv_i.  Its posterior variance
 V is integrated against its density p: mmse = ∫ p V, −mmse′ = ∫ p V².  Two components of width w at separation g
 exchange over a length w²/g and put poles at distance πw²/g from the axis; panels of at most w/2 with 20 Gauss nodes
-leave a relative error below 1e-11 as long as e^{-g²/8w²} > 1e-15, the stated floor (beyond it the integrand is
-weighed down faster than the rule degrades, and only the relative error of a negligible number grows).
+leave a relative error below 1e-12 as long as e^{-g²/8w²} > 1e-7 and below 1e-10 down to the stated floor of 1e-15 (beyond
+it the integrand is weighed down faster than the rule degrades, and only the relative error of a negligible number grows).
 
 Atoms are differenced before they are scaled by √γ, and the line is cut wherever neighbours are more than 2·REACH
 widths apart: each cluster is integrated in coordinates of its own, so a law whose scales span a hundred decades
