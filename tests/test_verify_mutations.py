@@ -140,7 +140,7 @@ def test_one_percent_on_an_array_is_noticed(name, part, factor):
         assert "identity: translation" in noticed
     if "reverse" in built(name).method.references:
         assert "chain" in noticed
-    if name in ("ddpm", "ei_sde", "euler_maruyama"):
+    if name in ("ddpm", "ei_sde", "euler_maruyama", "relative_score"):
         assert {"path", "recognised"} <= noticed
 
 
@@ -230,7 +230,7 @@ LOG = {
     **{(name, part): "identity marginal" for name in ("edm_churn", "predictor_corrector") for part in PARTS},
     **{(name, part): ALL for name in ("ddpm", "ei_sde") for part in PARTS},
     ("ei_sde", "noise"): "chain marginal path recognised",
-    **{("euler_maruyama", part): "chain marginal path recognised" for part in PARTS},
+    **{(n, part): "chain marginal path recognised" for n in ("euler_maruyama", "relative_score") for part in PARTS},
     **{(name, part): CHAINS for name in ("jain_zhang", "jain_zhang_z") for part in PARTS},
     **{(name, "noise"): "chain marginal" for name in ("jain_zhang", "jain_zhang_z")},
     **{

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from targets import Estimate, Target
 from verify.grid import Grid
 from verify.step import Table
 
@@ -35,6 +36,28 @@ def jain_zhang(grid: Grid, dim: int) -> float:
     Discretisation part, up to a universal constant, of the chain KL against flow+noise.
     """
     return dim**2 * _relative_step(grid) ** 3 * grid.steps
+
+
+def relative_fisher(law: Target, snr: np.ndarray) -> Estimate:
+    """I = E‖∇log(p/N(0, 1))‖² of the vp state at each snr, (K,): γ {d − (1 + γ) mmse(γ) + (E‖X‖² − d)/(1 + γ)}."""
+    snr = np.asarray(snr, dtype=np.float64)
+    mmse = law.mmse(snr)
+    value = snr * (law.dim - (1.0 + snr) * mmse.value + (law.second_moment - law.dim) / (1.0 + snr))
+    scale = snr * (1.0 + snr)
+    return Estimate(value, scale * mmse.stderr, scale * np.abs(mmse.bias), f"mmse curve by {mmse.method}")
+
+
+def conforti(grid: Grid, law: Target) -> Estimate:
+    """h (I_K − I_0), h = max_k (t_k − t_{k+1}), I the relative Fisher information: no constant, any grid in OU time.
+
+    Discretisation part of the path KL of relative_score (Conforti, Durmus & Silveri 2308.12240).  Proved by us: with
+    s̃ = ∇log(p_t/N(0, 1)) and u = t_k − t, E[s̃_t given x_k] = e^u s̃_k gives E‖s̃_t − s̃_k‖² = I(t) − I_k − 2(e^u − 1)I_k
+    ≤ I_{k+1} − I_k, I rising as t falls; the step is its integral over u.
+    """
+    ends = relative_fisher(law, grid.snr[[0, -1]])
+    longest = float((-np.diff(grid.ou_time)).max())
+    stderr, bias = float(np.hypot(*np.broadcast_to(ends.stderr, 2))), float(np.broadcast_to(ends.bias, 2).sum())
+    return Estimate(longest * float(np.diff(ends.value)[0]), longest * stderr, longest * bias, ends.method)
 
 
 def _relative_step(grid: Grid) -> float:

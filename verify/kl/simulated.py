@@ -13,6 +13,7 @@ path.  Girsanov's integral of the squared difference of drifts, over draws of (x
     ddpm              ½ ∫ E‖m(x_γ) − m̂(x_k)‖² dγ
     ei_sde            ∫ E‖s(x_t) − ŝ(x_k)‖² dt
     euler_maruyama    ∫ E‖s(x_t) − ŝ(x_k) + ½(x_t − x_k)‖² dt
+    relative_score    ∫ E‖s(x_t) − ŝ(x_k) + x_t − x_k‖² dt
 
 with t (or γ) at two antithetic places of each step, drawn afresh in each of 32 replicates: no quadrature error.
 
@@ -31,9 +32,12 @@ from targets import Estimate, Level, NotAvailableError, Target
 from targets.arguments import integer, one_of, refuse
 from verify.carry.flow import first_log_density
 from verify.kl.frozen import check_inputs
-from verify.kl.path import discretisation
+from verify.kl.path import FROZEN, discretisation
 from verify.oracle import Oracle
 from verify.step import STARTS, Table
+
+STATE = {"ei_sde": 0.0, "euler_maruyama": 0.5, "relative_score": 1.0}
+"""Multiple of the state that is frozen beside the score."""
 
 REPLICATES = 32
 """Batches of a simulated path KL, whose spread is its standard error."""
@@ -92,7 +96,8 @@ def simulated_path(
     kind = discretisation(table)
     if kind is None:
         raise NotAvailableError(
-            f"simulated path KL of {table.method.name}: ddpm, ei_sde and euler_maruyama only; available: kl.simulated_chain"
+            f"simulated path KL of {table.method.name}: the discretised reverse SDEs only ({', '.join(FROZEN)}); "
+            "available: kl.simulated_chain"
         )
     size = -(-n // REPLICATES)
     sums = [_integral(table, oracle, kind, start, size, generator) for _ in range(REPLICATES)]
@@ -119,7 +124,7 @@ def _integral(table: Table, oracle: Oracle, kind: str, start: str, size: int, ge
                 apart = math.sqrt(0.5) * (target.denoiser(x, now) - oracle.denoiser(x_k, levels[k]))
             else:
                 apart = target.score(x, now) - oracle.score(x_k, levels[k])
-                apart = apart + 0.5 * (x - x_k) if kind == "euler_maruyama" else apart
+                apart = apart + STATE[kind] * (x - x_k)
             total = total + 0.5 * length * apart.square().sum(-1).mean()
     return float(total)
 

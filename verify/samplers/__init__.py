@@ -14,6 +14,7 @@ from verify.samplers.euler_maruyama import euler_maruyama
 from verify.samplers.jain_zhang import jain_zhang
 from verify.samplers.langevin import langevin, predictor_corrector
 from verify.samplers.multistep import dpmpp_2m, exponential_ab2, exponential_ab3, sde_dpmpp_2m
+from verify.samplers.relative_score import relative_score
 from verify.samplers.runge_kutta import dpm_solver_2, heun, randomised_midpoint, rk3
 from verify.step import Table
 
@@ -33,6 +34,7 @@ BUILDERS: dict[str, Callable[[Grid], Table]] = {
     "jain_zhang_z": partial(jain_zhang, variant="z_score"),
     "predictor_corrector": predictor_corrector,
     "randomised_midpoint": randomised_midpoint,
+    "relative_score": relative_score,
     "rk3": rk3,
     "sde_dpmpp_2m": sde_dpmpp_2m,
     "stochastic_ddim": stochastic_ddim,
@@ -68,6 +70,7 @@ __all__ = [
     "names",
     "predictor_corrector",
     "randomised_midpoint",
+    "relative_score",
     "rk3",
     "sde_dpmpp_2m",
     "stochastic_ddim",

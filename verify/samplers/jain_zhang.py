@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from targets.arguments import one_of, refuse
+from targets.arguments import one_of, real, refuse
 from verify.grid import Grid, on_grid
 from verify.step import Method, Table
 
@@ -31,19 +33,31 @@ VARIANTS = {
 
 
 @on_grid
-def jain_zhang(grid: Grid, variant: str = "score") -> Table:
-    """H = t_j − t_{j+2} forward along the flow, then r = t_{j+1} − t_{j+2} of noise back to level j + 1.
+def jain_zhang(grid: Grid, variant: str = "score", overshoot: float = 1.0) -> Table:
+    """H = t_j − t_{j+1} + r forward along the flow, then r = overshoot·(t_{j+1} − t_{j+2}) of noise back to level j + 1.
 
+    The published method has overshoot 1; the net step stays t_j − t_{j+1} at any other, and 0 is the flow alone.
     On K + 1 levels it has K − 1 steps and stops at level K − 1: pass `grid.beyond()` to stop at the last level of `grid`.
     (The published loop index is one off; this reading is the one whose last state the theorem speaks about.)
     """
     method = VARIANTS[one_of("variant", variant, VARIANTS)]
+    overshoot = real("overshoot", overshoot, "a number >= 0", low=-1e-300)
     if grid.steps < 2:
         refuse(
             "grid.steps", grid.steps, "at least 2 (jain_zhang uses two intervals a step); extend it with grid.beyond()"
         )
     t = grid.ou_time
-    ahead, back = t[:-2] - t[2:], t[1:-1] - t[2:]
+    back = overshoot * (t[1:-1] - t[2:])
+    if not (back < t[1:-1]).all():
+        refuse(
+            "overshoot",
+            overshoot,
+            f"at most {(t[1:-1] / (t[1:-1] - t[2:])).min():.3g} on this grid: time must stay > 0",
+        )
+    if overshoot != 1.0:
+        references = method.references if overshoot else ()
+        method = replace(method, name=f"{method.name} (overshoot {overshoot:g})", references=references)
+    ahead = t[:-2] - t[1:-1] + back
     pull = np.expm1(ahead) if variant == "score" else np.sinh(ahead)
     gain = pull / grid.sigma[:-2] ** 2
     visited = Grid(grid.snr[:-1], grid.process)
