@@ -1,13 +1,14 @@
 # make study   set everything up and run the main job
 # make test    set everything up and run the tests
 # make check   format, lint, types, import direction
+# make ledger  every claim's verdict against the one on record
 # make slow    the long tests;  make bench  timings as ratios;  make figures  redraw figures from stored rows
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study test check slow bench figures format clean
+.PHONY: study test check ledger slow bench figures format clean
 
 study: $(READY)
 	$(BIN)/python -m studies.dimension_scaling $(ARGS)
@@ -23,6 +24,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+ledger: $(READY)
+	$(BIN)/python -m verify --check $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -p no:xdist tests/bench -s --benchmark-only $(ARGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from figures import style
+from figures.load import load
 
 NAME = "dimension_scaling"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
 FRONT = ("digits in R^D", "digits, leading components", "sphere")
-
-
-def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
-    """The rows of a file, those with the given keys where keys are given."""
-    rows = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a line torn by an interruption; its setting is computed again
-    return pd.DataFrame([row for row in rows if keys is None or row["key"] in keys])
 
 
 def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:

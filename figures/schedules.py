@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from figures import style
-from figures.dimension_scaling import load
+from figures.load import load
 
 NAME = "schedules"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"

@@ -22,7 +22,6 @@ from rich.table import Table
 
 from figures import style
 from figures.schedules import grids
-from studies.store import provenance
 from studies.study import console
 from targets import ArgumentError
 from targets.arguments import integer, refuse
@@ -30,6 +29,7 @@ from verify import Grid, kl
 from verify.in_use import SCHEDULES, schedule
 from verify.loss_curve import LossCurve
 from verify.losses import read_losses
+from verify.provenance import provenance
 
 NAME = "loss_adaptive"
 TABLES = {

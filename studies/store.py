@@ -9,53 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import subprocess
-import sys
 import time
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import scipy
-import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+from verify.provenance import code_version, provenance
+
 Row = dict[str, Any]
-
-
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """Hash of every source file that a row depends on."""
-    digest = hashlib.sha256()
-    for package in ("targets", "verify", "studies"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-@lru_cache(maxsize=1)
-def provenance() -> Row:
-    """What made a row: command, commit, code version, library versions, machine."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
-        "commit": git.stdout.strip() or "unknown",
-        "code": code_version(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }
-
-
-def _module() -> str:
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    return spec.name if spec else Path(sys.argv[0]).stem
 
 
 class Store:

@@ -1,0 +1,213 @@
+"""Claims on the rates of arXiv 2508.16306: the exponents of K, c, d and log(1/δ) in d²c³K, and what the noise step does.
+
+Near a singular law of codimension n the state is, across it, N(0, 2t) as t → 0.  On t, te^{-c}, te^{-2c} the step multiplies
+it by μ = ½(1 + e^{-2c}) and adds noise 2te^{-c}(1 − e^{-c}), where the flow multiplies by e^{-c}.  Per direction and step
+
+    chain KL (flow+noise)   g(c) = e^c (1 − e^{-c})³/8             = c³/8 + O(c⁴)      every step costs the same
+    marginal KL             ½(1/u − 1 + log u) → c²/4,  u = (1 − e^{-c})/(1 − μ²e^c)   fixed point, no growth with K
+
+so that the chain's KL is linear in K at fixed c, n ℓ³/(8K²) as K → ∞ at given T and δ → 0, ℓ = log(1/δ) + T − 1, and
+K* = (n/8)^{1/2} ℓ^{3/2}/ε: the power 3/2 of the logarithm is attained, with the codimension in place of d².  The marginal is
+ℓ²/(4K²): one power of the logarithm in K* is enough for it.
+
+An overshoot ρ multiplies the noise step at the same net step; ρ = 1 is published, 0 the flow alone.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from verify.claims.claim import Claim, Control
+from verify.claims.flow_exponents import (
+    check_bounded,
+    check_dimension,
+    check_logarithm,
+    check_noise_step,
+    check_overshoot,
+    check_step_cost,
+    check_steps,
+)
+from verify.claims.flow_rungs import jain_zhang, overshooting
+from verify.claims.mutate import off
+from verify.grid import Grid
+
+PAPER = "arXiv 2508.16306, Theorem 3.1"
+STATE_OFF = {"build": off(jain_zhang, state=1.01), "families": ("curved mixture",)}
+LINES = ("curved mixture", "sphere, d = 3", "sphere, d = 30", "anisotropic Gaussian, d = 8")
+
+
+def _in_steps(name: str, rung: str, order: int, statement: str, reference: str, basis: str, source: str) -> Claim:
+    return Claim(
+        id=name,
+        source=source,
+        statement=statement,
+        rung="marginal" if rung == "marginal" else "chain",
+        families=LINES,
+        predicted=f"slope −{order} in K",
+        tolerance=0.1,
+        check=partial(check_steps, rung=rung, order=order),
+        control=Control("coefficient of the state 1% off, curved mixture", STATE_OFF),
+        basis=basis,
+        window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
+        reference=reference,
+        study="step_scaling",
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    _in_steps(
+        "jain-zhang/slope-K",
+        "flow+noise",
+        2,
+        "at given T, δ, d: chain KL of flow step and noise ∝ K^−2, as d²c³K with c ∝ 1/K",
+        "flow+noise",
+        "transcribed",
+        PAPER,
+    ),
+    _in_steps(
+        "jain-zhang/slope-K-marginal",
+        "marginal",
+        2,
+        "at given T, δ, d: KL(p_K‖q_K) ∝ K^−2: the bound's power of K is that of the marginal itself",
+        "none needed",
+        "our plain reading",
+        PAPER,
+    ),
+    _in_steps(
+        "jain-zhang/slope-K-reverse",
+        "reverse",
+        1,
+        "against the reverse chain the same sampler's KL ∝ K^−1: the bound of order K^−2 does not hold on that rung",
+        "reverse chain",
+        "our derivation",
+        "Jain & Zhang's step against the true reverse kernels",
+    ),
+    Claim(
+        id="jain-zhang/slope-c",
+        source=PAPER,
+        statement="at given c the chain KL grows linearly in K as δ → 0, by g(c) = e^c(1 − e^−c)³/8 a step and codimension; "
+        "g(c) ∝ c³",
+        rung="chain",
+        families=("two points", "sphere, d = 3", "sphere, d = 30"),
+        predicted="cost of a step ÷ g(c) = 1 + O(δ); slope 3 in c",
+        tolerance=0.02,
+        check=check_step_cost,
+        control=Control(
+            "noise 1% too large, two points", {"build": off(jain_zhang, noise=1.01), "families": ("two points",)}
+        ),
+        basis="our derivation",
+        window="two neighbouring decades of δ, 1e-3 and 1e-4; 6 to 16 steps a decade",
+        reference="flow+noise",
+    ),
+    Claim(
+        id="jain-zhang/slope-d",
+        source=PAPER,
+        statement="at given T, δ, K: chain KL of flow step and noise grows like d² at most, and so does the marginal's",
+        rung="several",
+        families=("sphere of radius √d", "scale mixture"),
+        predicted="every local exponent of d ≤ 2",
+        tolerance=0.0,
+        check=check_dimension,
+        control=Control(
+            "coefficient of the state 1% off, spheres of radius d^1.5",
+            {"build": off(jain_zhang, state=1.01), "families": ("sphere of radius d^1.5",)},
+        ),
+        basis="transcribed",
+        window="OU time 4 to 0.01, K = 16, d = 3 to 1000",
+        reference="flow+noise",
+        study="dimension_scaling",
+    ),
+    Claim(
+        id="jain-zhang/ratio",
+        source=PAPER,
+        statement="chain KL of flow step and noise ≤ d²c³K with constant one, and the ratio grows with none of K, d, 1/δ",
+        rung="chain",
+        families=("curved mixture", "two points", "sphere, d = 3 to 300", "anisotropic Gaussian, d = 3 and 8"),
+        predicted="ratio ≤ 1; exponents of the ratio in K, d and 1/δ ≤ 0",
+        tolerance=0.1,
+        check=check_bounded,
+        control=Control("coefficient of the state 1% off", {"build": off(jain_zhang, state=1.01), "axes": ("K",)}),
+        basis="our plain reading",
+        window="OU time from 4 to 1e-1 … 1e-4, K = 16 to 54",
+        reference="flow+noise",
+    ),
+    Claim(
+        id="jain-zhang/log-three-halves",
+        source=PAPER,
+        statement="on laws of codimension n, K*(δ) ~ (n/8)^½ ℓ^{3/2}/ε for the chain: K²·KL = ℓ²(nℓ/8 + const), "
+        "ℓ = log(1/δ) + T − 1",
+        rung="chain",
+        families=("Gaussian with one null direction", "two points"),
+        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = n = 1 at every δ (log² would make it grow, log would make it 0)",
+        tolerance=0.2,
+        check=check_logarithm,
+        control=Control(
+            "equal steps of OU time instead, Gaussian with one null direction",
+            {"schedule": Grid.uniform_ou_time, "families": ("Gaussian with one null direction",)},
+        ),
+        basis="our derivation",
+        window="OU time from 4 to 1e-3 … 1e-11, limits in K",
+        reference="flow+noise",
+    ),
+    Claim(
+        id="jain-zhang/log-three-halves-marginal",
+        source=PAPER,
+        statement="the marginal, too, needs K*(δ) ∝ log^{3/2}(1/δ) on laws singular at δ → 0",
+        rung="marginal",
+        families=("Gaussian with one null direction", "two points"),
+        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = 1 (measured: 0, one power of the logarithm in K*)",
+        tolerance=0.2,
+        check=partial(check_logarithm, rung="marginal"),
+        control=Control(
+            "equal steps of OU time instead, Gaussian with one null direction",
+            {"schedule": Grid.uniform_ou_time, "families": ("Gaussian with one null direction",)},
+        ),
+        contrast=Control("the chain against flow+noise", {"rung": "flow+noise"}),
+        basis="our plain reading",
+        window="OU time from 4 to 1e-3 … 1e-11, limits in K",
+    ),
+    Claim(
+        id="jain-zhang/marginal-without-noise",
+        source="arXiv 2508.16306, Algorithm 1",
+        statement="at the same net step the marginal's K^−2 needs no noise step: it holds at overshoot 0, ½, 1 and 2",
+        rung="marginal",
+        families=("curved mixture", "sphere, d = 3", "anisotropic Gaussian, d = 8"),
+        predicted="slope −2 in K at every overshoot",
+        tolerance=0.1,
+        check=check_noise_step,
+        control=Control("coefficient of the state 1% off, curved mixture", STATE_OFF | {"overshoots": (None,)}),
+        basis="our derivation",
+        window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
+    ),
+    Claim(
+        id="jain-zhang/noise-gives-rate",
+        source="arXiv 2508.16306, Algorithm 1",
+        statement="the marginal's rate needs the noise step: without it the slope is worse than −1.5",
+        rung="marginal",
+        families=("curved mixture", "sphere, d = 3", "anisotropic Gaussian, d = 8"),
+        predicted="slope ≥ −1.5 in K at overshoot 0 (measured: −2)",
+        tolerance=0.0,
+        check=partial(check_noise_step, overshoots=(0.0,), worse_than=-1.5),
+        control=Control("with the noise step", {"overshoots": (1.0,), "families": ("curved mixture",)}),
+        contrast=Control(
+            "flow alone, coefficient of the state 1% off, curved mixture",
+            {"build": off(overshooting(0.0), state=1.01), "families": ("curved mixture",), "overshoots": (None,)},
+        ),
+        basis="our plain reading",
+        window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
+    ),
+    Claim(
+        id="jain-zhang/noise-gives-reference",
+        source="arXiv 2508.16306, Algorithm 1",
+        statement="what needs the noise step is the reference: chain KL (flow+noise) ∝ 1/ρ as the overshoot ρ → 0",
+        rung="chain",
+        families=("curved mixture", "anisotropic Gaussian, d = 8"),
+        predicted="slope 1 in 1/ρ",
+        tolerance=0.05,
+        check=check_overshoot,
+        control=Control("the marginal, which needs no reference", {"rung": "marginal"}),
+        basis="our derivation",
+        window="OU time 4 to 0.01, K = 24, overshoot 1/16 to 1/128",
+        reference="flow+noise",
+    ),
+)
