@@ -5,9 +5,31 @@ from __future__ import annotations
 import difflib
 import sys
 
-from figures import dimension_scaling, schedules, score_error, step_scaling
+from figures import (
+    dimension_scaling,
+    early_stopping,
+    entropy_scaling,
+    noise_step,
+    open_questions,
+    schedules,
+    score_error,
+    step_scaling,
+)
+from figures.load import NoRowsError
 
-DRAWERS = {study.NAME: study.draw for study in (dimension_scaling, step_scaling, schedules, score_error)}
+DRAWERS = {
+    study.NAME: study.draw
+    for study in (
+        dimension_scaling,
+        early_stopping,
+        step_scaling,
+        schedules,
+        score_error,
+        noise_step,
+        open_questions,
+        entropy_scaling,
+    )
+}
 
 
 def main(names: list[str]) -> None:
@@ -18,8 +40,11 @@ def main(names: list[str]) -> None:
             hint = f"; did you mean {near[0]}?" if near else ""
             sys.exit(f"error: figure = {name!r}: expected one of {', '.join(DRAWERS)}{hint}")
     for name in names or DRAWERS:
-        for path in DRAWERS[name]():
-            print(path)
+        try:
+            for path in DRAWERS[name]():
+                print(path)
+        except NoRowsError as error:
+            sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

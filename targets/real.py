@@ -13,7 +13,7 @@ from targets.arguments import integer, refuse
 from targets.discrete import Discrete, from_samples
 from targets.mixture import GaussianMixture
 
-PIXELS = 64
+PIXELS, IMAGES = 64, 1797
 
 
 @lru_cache(maxsize=1)
@@ -22,21 +22,24 @@ def _images() -> np.ndarray:
     return np.asarray(load_digits(return_X_y=True)[0]) / 16.0
 
 
-def digits(components: int = PIXELS) -> Discrete:
+def digits(components: int = PIXELS, images: int = IMAGES) -> Discrete:
     """The 1,797 handwritten digits (8 × 8 pixels in [0, 1]) as atoms, weights by multiplicity.
 
-    components < 64: projected on the leading principal components, which keeps all atoms distinct and so leaves the
-    entropy log 1797 unchanged.  With all 64, the constant pixels are reduced inside (`rank` is 61).
+    components < 64: projected on the leading principal components of all images, which keeps all atoms distinct and so
+    leaves the entropy log 1797 unchanged.  With all 64, the constant pixels are reduced inside (`rank` is 61).
+    images < 1797: the first that many in one fixed random order, so that smaller sets lie within larger ones.
     """
-    components = integer("components", components, 1)
+    components, images = integer("components", components, 1), integer("images", images, 1)
     if components > PIXELS:
         refuse("components", components, f"at most {PIXELS}")
-    images = _images()
-    if components == PIXELS:
-        return from_samples(images)
-    centred = images - images.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    return from_samples(centred @ axes[:components].T)
+    if images > IMAGES:
+        refuse("images", images, f"at most {IMAGES}")
+    points = _images()
+    if components < PIXELS:
+        centred = points - points.mean(0)
+        _, _, axes = np.linalg.svd(centred, full_matrices=False)
+        points = centred @ axes[:components].T
+    return from_samples(points[np.random.default_rng(0).permutation(IMAGES)[:images]] if images < IMAGES else points)
 
 
 def digits_mixture(components: int = 10, covariance: str = "full", regularisation: float = 1e-3) -> GaussianMixture:
