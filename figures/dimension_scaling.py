@@ -14,7 +14,7 @@ from figures.load import load
 NAME = "dimension_scaling"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
-FRONT = ("digits in R^D", "digits, leading components", "sphere")
+FRONT = ("digits in R^D", "digits, leading components", "sphere, radius 2√d")
 
 
 def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:

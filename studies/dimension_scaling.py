@@ -5,7 +5,7 @@ linear in d), arXiv 2508.16306 (ODE step then noise: d²/K² against flow+noise)
 
 Families.  (a) products, (b) fixed-entropy laws embedded in growing ambient dimension: both reduce to one core, so their rows
 are identities, confirmed by simulation in the full dimension.  (c) laws that are no products: random codebooks of one bit per
-dimension, mixtures with 32 random centres, spheres of radius √d, stationary Markov chains of fixed entropy, the leading
+dimension, mixtures with 32 random centres, spheres of radius 2√d, stationary Markov chains of fixed entropy, the leading
 principal components of the digits at unchanged entropy.  Path and chain(reverse) are measured on all of them,
 chain(flow+noise) and the marginal where they are exact: on products of laws on the line, and on spheres.
 
@@ -94,9 +94,9 @@ FAMILIES = {
     "random centres": Family(
         "c", lambda d, p: _core("random_centres", p, dim=d), (2, 8, 32, 128), (2, 4, 8, 16, 32, 64, 128, 256, 512), 32
     ),
-    "sphere": Family(
+    "sphere, radius 2√d": Family(
         "c",
-        lambda d, p: _core("sphere", p, dim=d),
+        lambda d, p: _core("sphere", p, dim=d, spread=2.0),
         (3, 30, 300, 3_000),
         (3, 10, 30, 100, 300, 1_000, 3_000, 10_000),
         300,

@@ -12,8 +12,8 @@ square over 2(1 − e^{−2r}) (Lemma A.1), so that relative to ρ = 1
 
 and the marginal has no such limit: it is measured, as is what the error of a denoiser adds to it.
 
-Families: a curved mixture, two components and two points on the line, an anisotropic Gaussian, spheres and a mixture of
-scales.  Schedule: h = c·min(1, t) in OU time from T to δ, started from the true law.
+Families: a curved mixture, two components and two points on the line, an anisotropic Gaussian, spheres of radius 2√d and a
+mixture of scales.  Schedule: h = c·min(1, t) in OU time from T to δ, started from the true law.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ FAMILIES = {
     "two components": Family(lambda: get("two_components"), perturbed=True),
     "anisotropic Gaussian": Family(lambda: get("anisotropic_gaussian", dim=8), perturbed=True),
     "two points": Family(lambda: get("two_points")),
-    "sphere, d = 3": Family(lambda: get("sphere", dim=3), chain_to=128),
-    "sphere, d = 30": Family(lambda: get("sphere", dim=30), chain_to=128),
-    "sphere, d = 300": Family(lambda: get("sphere", dim=300), chain_to=128),
+    "sphere, d = 3": Family(lambda: get("sphere", dim=3, spread=2.0), chain_to=128),
+    "sphere, d = 30": Family(lambda: get("sphere", dim=30, spread=2.0), chain_to=128),
+    "sphere, d = 300": Family(lambda: get("sphere", dim=300, spread=2.0), chain_to=128),
     "scale mixture, d = 3": Family(lambda: get("scale_mixture", dim=3), chain_to=128),
 }
 

@@ -3,7 +3,7 @@
 1. Can K go below d/ε?  K*(d), the least K with KL ≤ ε², on laws that are no products, on every rung that is exact there:
    chain (flow+noise), chain (reverse) and the marginal of jain_zhang, path and marginal of ddpm and ei_sde.
 2. Does the rate extend to the ODE without the noise step?  Marginal KL with the noise step (ρ = 1) and without (ρ = 0, ddim,
-   heun), on the line, on spheres and in 64 dimensions.
+   heun), on the line, on spheres (of radius 2√d: at √d they are near N(0, I)) and in 64 dimensions.
 3. Is the sampler better in practice?  Marginal KL of eight samplers at equal denoiser evaluations, each on the better of two
    grids: h = c·min(1, t) and equal steps of log snr.
 
@@ -53,7 +53,12 @@ class Growing:
 
 
 GROWING = {
-    "sphere": Growing(lambda d, p: get("sphere", dim=d).refined(p), (3, 30, 300), (3, 10, 30, 100, 300, 1_000, 3_000)),
+    "sphere, radius 2√d": Growing(
+        lambda d, p: get("sphere", dim=d, spread=2.0).refined(p), (3, 30, 300), (3, 10, 30, 100, 300, 1_000, 3_000)
+    ),
+    "sphere, radius √d (near N(0, I))": Growing(
+        lambda d, p: get("sphere", dim=d).refined(p), (3, 30, 300), (3, 30, 300, 3_000)
+    ),
     "scale mixture": Growing(lambda d, p: get("scale_mixture", dim=d).refined(p), (3, 10, 30), (3, 10, 30, 100, 300)),
     "random centres": Growing(
         lambda d, p: get("random_centres", dim=d).refined(p), (2, 8, 32, 128), (2, 4, 8, 16, 32, 64, 128, 256)
@@ -81,10 +86,10 @@ class Single:
 FLOWS = {
     "curved mixture": Single(lambda: get("curved_mixture")),
     "two components": Single(lambda: get("two_components")),
-    "sphere, d = 3": Single(lambda: get("sphere", dim=3)),
-    "sphere, d = 30": Single(lambda: get("sphere", dim=30), full_only=True),
-    "sphere, d = 300": Single(lambda: get("sphere", dim=300), full_only=True),
-    "sphere, d = 1000": Single(lambda: get("sphere", dim=1_000)),
+    "sphere, d = 3": Single(lambda: get("sphere", dim=3, spread=2.0)),
+    "sphere, d = 30": Single(lambda: get("sphere", dim=30, spread=2.0), full_only=True),
+    "sphere, d = 300": Single(lambda: get("sphere", dim=300, spread=2.0), full_only=True),
+    "sphere, d = 1000": Single(lambda: get("sphere", dim=1_000, spread=2.0)),
     "anisotropic Gaussian, d = 64": Single(lambda: get("anisotropic_gaussian", dim=64)),
     "low-rank mixture, d = 64": Single(lambda: get("low_rank_mixture", dim=64)),
 }
@@ -97,7 +102,7 @@ SAMPLED = {"low-rank mixture, d = 64": {"quick": 64, "full": 512}}
 
 COSTS = {
     "curved mixture": Single(lambda: get("curved_mixture")),
-    "sphere, d = 30": Single(lambda: get("sphere", dim=30)),
+    "sphere, d = 30": Single(lambda: get("sphere", dim=30, spread=2.0)),
     "anisotropic Gaussian": Single(lambda: get("anisotropic_gaussian", dim=8)),
 }
 BUDGETS = {"quick": (16, 32, 64), "full": (16, 32, 64, 128)}

@@ -55,9 +55,13 @@ def random_centres(components: int = 32, dim: int = 8, variance: float = 0.05, s
     return GaussianMixture.isotropic(np.full(components, 1.0 / components), centres, variance)
 
 
-def sphere(dim: int = 3) -> Sphere:
-    """Uniform on the sphere of radius √dim in R^dim: unit variance in every coordinate, and no product."""
-    return Sphere(dim, math.sqrt(integer("dim", dim, 1)))
+def sphere(dim: int = 3, spread: float = 1.0) -> Sphere:
+    """Uniform on the sphere of radius spread·√dim in R^dim: variance spread² in every coordinate, and no product.
+
+    At spread 1 it is near N(0, 1) in high dimension, on which steps that freeze the score along the flow are exact.
+    """
+    spread = number("spread", spread, "a number > 0", low=0.0)
+    return Sphere(dim, spread * math.sqrt(integer("dim", dim, 1)))
 
 
 def scale_mixture(dim: int = 3, narrow: float = 0.1, wide: float = 1.0, p: float = 0.3) -> GaussianMixture:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mpmath import mp, mpf
 from scipy.integrate import quad
 
 from targets import Discrete, Gaussian, GaussianMixture, Level, Product, Rotated, get
@@ -54,11 +55,34 @@ def test_entropy_is_renyis_and_falls_with_the_order(raw, order):
 
 
 def test_entropy_is_continuous_through_shannon():
-    """Both switches of formula, at |a − 1| = 1e-8 and 0.1, are straddled."""
+    """The switch of formula at |a − 1| = 0.1 is straddled, and Shannon's order neared."""
     law = get("heavy_tail")
     for edge in (1.0 - 1e-8, 1.0 + 1e-8, 0.9, 1.1):
         low, high = law.entropy(edge - 1e-10).value, law.entropy(edge + 1e-10).value
         assert low == pytest.approx(high, rel=1e-8)
+
+
+@pytest.mark.parametrize("order", [0.25, 0.5, 0.95, 1.0 - 1e-9, 1.0, 1.05, 2.0, 20.0, math.inf])
+@pytest.mark.parametrize("p", [1e-3, 1e-6, 1e-12, 1e-16, 1e-20, 1e-30])
+def test_entropy_of_one_weight_near_one(p, order):
+    """One atom, or three unlike ones, beside a heavy one whose 1 − m is their sum; at 60 digits, order held as a float."""
+    for rare in ([p], [0.7 * p, 0.2 * p, 1e-3 * p]):
+        law = Discrete(np.arange(len(rare) + 1.0)[:, None], [1.0 - math.fsum(rare), *rare])
+        with mp.workdps(60):
+            others, a = [mpf(float(q)) for q in law.weights[1:]], mpf(order)
+            joint = [1 - sum(others), *others]
+            if order == 1.0:
+                exact = -sum(q * mp.log(q) for q in joint)
+            elif order == math.inf:
+                exact = -mp.log(joint[0])
+            else:
+                exact = mp.log(sum(q**a for q in joint)) / (1 - a)
+            assert abs(law.entropy(order).value / exact - 1) < 1e-12
+
+
+def test_entropy_of_a_point_is_zero():
+    for order in (0.0, 0.5, 0.95, 1.0, 1.05, 2.0, math.inf):
+        assert Discrete([[1.0]], [1.0]).entropy(order).value == 0.0
 
 
 def test_repeated_atoms_merge_and_a_hypercube_is_never_enumerated():

@@ -192,3 +192,35 @@ def test_limit_widens_with_unstated_scatter():
 def test_bad_input(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("level", [1e-2, 1e-7])
+def test_steps_to_reach_carry_the_errors_of_the_divergence(order, level):
+    """c/K^p with relative errors r: K* is off by K*·r/p; where it is extrapolated the two biases add, (2 + 1)·r."""
+    stderr, bias = 0.01, -0.03
+
+    def at(steps: int) -> Estimate:
+        value = 7.0 / float(steps) ** order
+        return Estimate(value, stderr * value, bias * value, "")
+
+    found = rates.steps_to_reach(at, level, order=order, exact_up_to=2000, limit_at=512)
+    crossing = (7.0 / level) ** (1.0 / order)
+    assert found.extrapolated == (crossing > 2000)
+    assert found.steps == pytest.approx(crossing if found.extrapolated else np.ceil(crossing), rel=1e-12)
+    assert found.stderr == pytest.approx(found.steps * stderr / order, rel=1e-9)
+    assert found.bias == pytest.approx((3 if found.extrapolated else 1) * found.steps * 0.03 / order, rel=1e-9)
+
+
+def test_steps_to_reach_hold_the_error_of_the_limit():
+    """K·KL = 7 + 900/K + 1e5/K²: the limit misses −2e5/L², and its stated error is no less."""
+    last, level = 512, 1e-4
+    found = rates.steps_to_reach(
+        lambda steps: Estimate((7.0 + 900.0 / steps + 1e5 / steps**2) / steps, 0.0, 0.0, ""),
+        level,
+        exact_up_to=2000,
+        limit_at=last,
+    )
+    assert found.extrapolated
+    assert found.steps * level == pytest.approx(7.0 - 2e5 / last**2, rel=1e-12)
+    assert abs(found.steps * level - 7.0) < found.bias * level == pytest.approx(6e5 / last**2, rel=1e-9)

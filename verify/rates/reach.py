@@ -16,7 +16,11 @@ from targets.arguments import real
 
 @dataclass(frozen=True)
 class StepsToReach:
-    """The least K with KL(K) ≤ level: `steps`, its `stderr` (random part of the KL) and, where `extrapolated`, its `bias`."""
+    """The least K with KL(K) ≤ level: `steps`, and its `stderr` and `bias` from those of the KL.
+
+    With K^p·KL constant, a relative error e of the KL is one of e/p of K.  Where `extrapolated`, `bias` holds the error of
+    the limit as well, and the biases of the two KL in it are added at their worst.
+    """
 
     steps: float
     stderr: float
@@ -59,15 +63,18 @@ def steps_to_reach(
         steps += 1
     while steps > 1 and at(steps - 1) <= level:
         steps -= 1
-    relative = float(known[steps].stderr) / at(steps)
-    return StepsToReach(steps, steps * relative / order, 0.0, extrapolated=False)
+    stderr, bias = (steps * abs(float(error)) / at(steps) / order for error in (known[steps].stderr, known[steps].bias))
+    return StepsToReach(steps, stderr, bias, extrapolated=False)
 
 
 def _beyond(
     at: Callable[[int], float], known: dict[int, Estimate], level: float, order: int, last: int
 ) -> StepsToReach:
-    scaled = [at(steps) * float(steps) ** order for steps in (last // 4, last // 2, last)]
+    ladder = (last // 4, last // 2, last)
+    scaled = [at(steps) * float(steps) ** order for steps in ladder]
     limit, before = 2.0 * scaled[2] - scaled[1], 2.0 * scaled[1] - scaled[0]
     steps = (limit / level) ** (1.0 / order)
-    relative = float(known[last].stderr) / at(last)
-    return StepsToReach(steps, steps * relative / order, steps * abs(limit - before) / limit / order, extrapolated=True)
+    stderr = float(known[last].stderr) / at(last)
+    _, half, whole = (abs(float(known[steps].bias)) * float(steps) ** order for steps in ladder)
+    bias = (abs(limit - before) + 2.0 * whole + half) / limit
+    return StepsToReach(steps, steps * stderr / order, steps * bias / order, extrapolated=True)

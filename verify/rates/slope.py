@@ -41,12 +41,16 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, eq=False)
 class RateFit:
-    """`slope` of log value against log x, its 95% `interval`, the `local_slopes` between neighbours, the `window`."""
+    """`slope` of log value against log x, its 95% `interval`, the `local_slopes` between neighbours, the `window`.
+
+    `exact`: the rows had no standard error, and the interval is a bracket of the limit.
+    """
 
     slope: float
     interval: tuple[float, float]
     local_slopes: np.ndarray
     window: tuple[float, float]
+    exact: bool = False
 
     def excludes(self, value: float) -> bool:
         """`value` lies outside the interval."""
@@ -70,7 +74,7 @@ def fit(
     u, v = np.log(places), values.log
     local = np.diff(v) / np.diff(u)
     slope, interval = _exact(u, local, values) if values.exact else _weighted(u, v, values)
-    return RateFit(slope, interval, local, (float(places[0]), float(places[-1])))
+    return RateFit(slope, interval, local, (float(places[0]), float(places[-1])), values.exact)
 
 
 def _exact(u: np.ndarray, local: np.ndarray, values: Values) -> tuple[float, tuple[float, float]]:
