@@ -17,7 +17,7 @@ from verify.claims.denoiser_entropy import growth, limit_constant, rare
 from verify.claims.denoiser_equalities import i_mmse, mmse_gap, tempered
 from verify.claims.denoiser_latent import shared_width
 from verify.claims.denoiser_limits import density_limit, limit_in_steps
-from verify.claims.mutate import off
+from verify.claims.mutate import off, thinned
 from verify.claims.transitions import transition_divergence
 
 GRID = Grid.log_snr(3, snr=(0.2, 10.0))
@@ -50,6 +50,12 @@ def test_multiplied_coefficients_are_the_only_change():
     np.testing.assert_array_equal(changed.outputs, 3.0 * table.outputs)
     np.testing.assert_array_equal(changed.noise, 5.0 * table.noise)
     np.testing.assert_array_equal(changed.snr, table.snr)
+
+
+def test_a_thinned_builder_keeps_the_ends():
+    grid = Grid.log_snr(10, snr=(0.1, 10.0))
+    np.testing.assert_array_equal(thinned(samplers.ddpm, 4)(grid).snr, grid.snr[[0, 4, 8, 10]])
+    np.testing.assert_array_equal(thinned(samplers.ddpm, 50)(grid).snr, grid.snr[[0, 10]])
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=6))

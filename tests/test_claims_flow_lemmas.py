@@ -15,7 +15,7 @@ from verify.claims.flow_halves import LAMBDAS, LEMMA_SIDES
 from verify.claims.flow_lemmas import CLAIMS
 from verify.claims.flow_numerics import MIDDLE, NARROW, SPACING, WIDE, channel, derivative, one_step
 from verify.claims.flow_scores import draws, tilted
-from verify.claims.flow_steps import Z_SCORE
+from verify.claims.flow_steps import Z_SCORE, _mean_squares
 from verify.claims.laws import law, plane_mixture
 from verify.claims.mutate import off
 from verify.samplers import jain_zhang
@@ -64,6 +64,30 @@ def test_ids_differ_and_rows_name_their_families():
     assert len(BY_ID) == len(CLAIMS) == 8
     for row in BY_ID["jain-zhang/A.11"].check(False, 1e-7):
         assert row.family in BY_ID["jain-zhang/A.11"].families
+
+
+@pytest.mark.parametrize("name", ["A.1", "A.9", "A.11"])
+def test_integrated_and_differentiated_numbers_carry_an_error(name):
+    claim = BY_ID[f"jain-zhang/{name}"]
+    for row in claim.check(False, claim.tolerance):
+        assert 1e-16 < float(row.measured.error) < 0.02
+
+
+def test_each_variant_is_better_somewhere():
+    """Whole grids: z_score has the larger chain KL on curved laws and the smaller on N(0, 100)."""
+    rows = BY_ID["jain-zhang/z-score-no-better"].check(False, 0.05)
+    found = {row.family: float(row.measured.value) for row in rows if "K = 8" in row.window}
+    assert found["curved mixture"] > 1.5
+    assert found["sphere, d = 3"] > 1.5
+    assert found["N(0, 100)"] == pytest.approx(0.524, abs=1e-3)
+
+
+@pytest.mark.parametrize("variance", [0.3, 25.0, 100.0])
+@pytest.mark.parametrize("time", [0.1, 0.5, 1.5])
+def test_local_ratio_of_the_variants_on_gaussians(variance, time):
+    """E‖s′‖²/E‖s′ + s‖² = (e^{2t}/(λ − 1))², by the lattice."""
+    both, own = _mean_squares(law("gaussian", variance=variance, mean=0.0), time)
+    assert own / both == pytest.approx((math.exp(2 * time) / (variance - 1)) ** 2, rel=1e-6)
 
 
 def test_one_percent_off_is_seen_by_the_divergence_of_a_step():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import root_scalar
 
 from targets import Estimate, Gaussian, Level, NotAvailableError, get
 from verify import Grid, kl, rates, samplers
@@ -35,7 +36,9 @@ REFUTED = {
     "jain-zhang/improves-on-benton-marginal",
     "jain-zhang/improves-on-benton-reverse",
     "jain-zhang/improves-on-benton-flow-noise",
+    "jain-zhang/improves-in-d-marginal",
     "jain-zhang/improves-in-d-reverse",
+    "jain-zhang/improves-in-d-flow-noise",
 }
 
 
@@ -156,6 +159,37 @@ def test_logarithm_sees_one_power_more_and_one_less():
     assert judge(check_logarithm(False, 0.2, families=names, rung="marginal")).status == "refuted"
 
 
+def test_resting_marginal_needs_short_steps():
+    """e^{-c}cosh²c < 1 up to c = 1.218, where the fixed point runs off."""
+    root = root_scalar(lambda c: math.exp(-c) * math.cosh(c) ** 2 - 1.0, bracket=(0.5, 2.0), xtol=1e-14).root
+    assert root == pytest.approx(1.2188, abs=1e-4)
+    assert resting(root - 1e-9) > 5.0
+    with np.errstate(invalid="ignore"):
+        assert math.isnan(resting(root + 1e-6))
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5])
+def test_overshoot_scales_the_cost_of_a_singular_law(share):
+    """(1 + ρ)⁴/(16ρ): the controls on the logarithm are off by that factor and no more."""
+    names = ("Gaussian with one null direction",)
+    rows = check_logarithm(False, 0.2, families=names, build=overshooting(share))
+    for row in rows[:2]:
+        assert float(row.measured.value) == pytest.approx((1.0 + share) ** 4 / (16.0 * share), rel=1e-2)
+
+
+def test_chain_is_inverse_in_a_small_overshoot():
+    """ρ·KL → Σ (gap of the flow alone)²/(4r), the gap a difference of two scalings of N(0, 3)."""
+    variance, share = 3.0, 1e-4
+    made, alone = (table(overshooting(rho), 12) for rho in (share, 0.0))
+    spread = made.alpha**2 * variance + made.sigma**2
+    moved = alone.state + alone.outputs[:, 0] * made.alpha[:-1] * variance / spread[:-1]
+    gap = (np.sqrt(spread[1:] / spread[:-1]) - moved) ** 2 * spread[:-1]
+    rest = -np.diff(Grid.exponential_uniform(12, ou_time=(4.0, 1e-2)).beyond().ou_time)[1:]
+    assert made.noise**2 == pytest.approx(2.0 * share * rest, rel=1e-3)
+    known = kl.chain(Gaussian([0.0], [[variance]]), made, reference="flow+noise")
+    assert share * float(known.value) == pytest.approx(float((gap / (4.0 * rest)).sum()), rel=2e-3)
+
+
 # ---- exponents -------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +228,24 @@ def test_exponents_know_a_second_order_from_a_first():
         -1.0, abs=0.03
     )
     assert float(in_steps(LAWS["curved mixture"](), samplers.heun, "marginal", (16, 24, 36, 54)).value) < -3.8
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("spheres of radius √d", -0.006, 0.931),
+        ("spheres of radius ½√d", 0.983, 0.995),
+        ("spheres of radius 2√d", 0.868, 0.417),
+    ],
+)
+def test_only_near_the_normal_law_is_the_published_step_free_of_dimension(name, ours, theirs):
+    """The radius √d sets the exponent of d to zero; spheres half or twice as large do not."""
+    values = [
+        [flow_bounds._in_dimension_at(name, dim, made, "marginal") for dim in (30, 300)]
+        for made in (jain_zhang, samplers.ei_sde)
+    ]
+    found = [float(locals_of((30, 300), pair)[1][0].value) for pair in values]
+    assert found == pytest.approx([ours, theirs], abs=2e-3)
 
 
 def test_flow_alone_has_no_chain():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from targets import Estimate
 from verify import Grid, kl, samplers
 from verify.claims import gaussian_optima as optima
 from verify.claims.claim import judge
@@ -74,3 +75,24 @@ def test_kl_of_a_shortfall():
         density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
         log_ratio = 0.5 * np.log(1 - r) + 0.5 * x**2 * (1 / (1 - r) - 1)
         assert optima._kl_of_shortfall(r) == pytest.approx(float(np.trapezoid(density * log_ratio, x)), rel=1e-9)
+
+
+def test_rows_carry_the_error_of_the_divergence(monkeypatch):
+    """A bias of half of every KL is half of each ratio to a number, and the whole of a ratio of two."""
+
+    def doubtful(honest):
+        def call(*arguments) -> Estimate:
+            found = honest(*arguments)
+            return Estimate(found.value, 0.0, 0.5 * float(found.value), found.method)
+
+        return call
+
+    monkeypatch.setattr(optima.kl, "marginal", doubtful(kl.marginal))
+    monkeypatch.setattr(optima.kl, "path", doubtful(kl.path))
+    shares = {optima.tangent: 0.5, optima.path_optimum: 0.5, optima.marginal_optimum: 0.5, optima.three_optima: 1.0}
+    for check, share in shares.items():
+        rows = [row for row in check(False, 0.01) if "KL" in row.quantity]
+        assert len(rows) >= 6
+        for row in rows:
+            assert float(row.measured.error) == pytest.approx(share * float(row.measured.value)), row.quantity
+            assert row.status == "undecided"

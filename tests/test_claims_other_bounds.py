@@ -98,3 +98,10 @@ def test_the_largest_ratio_counts_its_error():
     """0.9 ± 0.2 decides before 0.95 ± 0."""
     doubtful, sure = others.Estimate(0.9, 0.0, 0.2, ""), others.Estimate(0.95, 0.0, 0.0, "")
     assert others._worst("law", "ratio", [("a", sure), ("b", doubtful)], 1.0).window == "b"
+
+
+def test_the_exponent_carries_the_noise_of_its_points():
+    """d^1.5 with 2% noise at 8, 16, 32, 64: the slope's standard error is (0.02/ln 2)/√5, and four count as its error."""
+    found = others._exponent({d: others.Estimate(d**1.5, 0.02 * d**1.5, 0.0, "") for d in (8, 16, 32, 64)})
+    assert float(found.value) == pytest.approx(1.5, abs=1e-9)
+    assert float(found.error) == pytest.approx(4 * 0.02 / np.log(2) / np.sqrt(5), rel=0.15)

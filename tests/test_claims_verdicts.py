@@ -17,10 +17,12 @@ from verify.claims.claim import (
     at_most,
     difference,
     from_fit,
+    from_interval,
     judge,
     near,
     paired,
     ratio,
+    scaled,
     total,
 )
 from verify.rates import fit
@@ -118,6 +120,11 @@ def test_a_ratio_carries_both_errors(over, first, under, second):
     assert float(paired(measured(over, first), measured(under, second)).stderr) == 0.0
 
 
+def test_multiples_carry_errors():
+    found = scaled(measured(3.0, 0.3, 0.1), 2.0)
+    assert (float(found.value), float(found.stderr), float(found.bias)) == pytest.approx((6.0, 0.6, 0.2))
+
+
 def test_sums_and_differences_carry_errors():
     a, b = measured(3.0, 0.3, 0.1), measured(1.0, 0.4, 0.2)
     for found, value in ((total(a, b), 4.0), (difference(a, b), 2.0)):
@@ -130,7 +137,16 @@ def test_a_fitted_slope_brings_its_whole_interval():
     found = fit([1.0, 2.0, 4.0, 8.0], np.array([1.0, 0.5, 0.25, 0.125]))
     slope = from_fit(found)
     assert slope.value == pytest.approx(-1.0)
-    assert float(slope.error) >= max(found.interval[1] - found.slope, found.slope - found.interval[0])
+    assert float(slope.stderr) == 0.0
+    assert float(slope.bias) >= max(found.interval[1] - found.slope, found.slope - found.interval[0])
+
+
+def test_a_noisy_slope_counts_four_standard_errors_like_any_number():
+    noisy = fit([1.0, 2.0, 4.0, 8.0], np.array([1.0, 0.5, 0.25, 0.125]), np.array([0.1, 0.05, 0.025, 0.0125]))
+    half = 0.5 * (noisy.interval[1] - noisy.interval[0])
+    assert float(from_fit(noisy).stderr) == pytest.approx(half / 1.959964, rel=1e-6)
+    assert float(from_interval(2.0, 1.959964).error) == pytest.approx(4.0)
+    assert half / 1.959964 == pytest.approx(0.1 / (math.log(2.0) * math.sqrt(5.0)), rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

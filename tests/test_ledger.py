@@ -48,7 +48,7 @@ def run(monkeypatch, claims, *arguments, record=None):
 
 def test_no_two_claims_share_an_id():
     ids = [c.id for module in MODULES for c in module.CLAIMS]
-    assert len(ids) == len(set(ids)) == len(CLAIMS) >= 40
+    assert len(ids) == len(set(ids)) == len(CLAIMS) >= 55
 
 
 def test_every_verdict_is_on_record_and_only_those():
@@ -120,6 +120,13 @@ def test_recording_keeps_other_verdicts_and_forgets_claims_that_went(monkeypatch
     (tmp_path / "expected.json").write_text('{"b/two": "refuted", "gone/away": "supported"}')
     ledger.record([evaluate(claim(id="a/one"))])
     assert json.loads((tmp_path / "expected.json").read_text()) == {"a/one": "supported", "b/two": "refuted"}
+
+
+def test_a_verdict_whose_control_passes_is_not_recorded(monkeypatch, tmp_path):
+    monkeypatch.setattr(ledger, "RECORD", tmp_path / "expected.json")
+    with pytest.raises(ArgumentError, match="cannot be recorded while its control"):
+        ledger.record([evaluate(claim(control=Control("hardly changed", {"value": 0.6})))])
+    assert not (tmp_path / "expected.json").exists()
 
 
 def test_the_json_form_holds_every_row(monkeypatch, tmp_path):

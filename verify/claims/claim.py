@@ -23,13 +23,17 @@ from targets import Estimate
 from targets.arguments import one_of, refuse
 from verify.rates import RateFit
 
+NORMAL = 1.959964
+"""Standard errors in the half-width of a 95% interval."""
+
 Status = Literal["supported", "refuted", "undecided", "open"]
 
 BASES = {
     "identity": "an equality that holds for every law, re-derived here",
     "transcribed": "the authors' statement, held in transcription only",
     "our derivation": "proved here",
-    "our plain reading": "our reading of an abstract, not the paper's theorem",
+    "measured here": "our statement, measured and not proved",
+    "our plain reading": "our reading, more definite than the source, and not its theorem",
     "open question": "asked by the authors, not answered by them",
 }
 """On what a claim's wording rests."""
@@ -105,9 +109,14 @@ def estimate(value: Estimate | float) -> Estimate:
 
 
 def from_fit(found: RateFit) -> Estimate:
-    """A measured slope, its whole 95% interval counted as error."""
+    """A measured slope: the bracket of exact rows is its bias, the 95% interval of noisy ones 1.96 standard errors."""
     half = max(found.interval[1] - found.slope, found.slope - found.interval[0])
-    return Estimate(found.slope, 0.0, half, "log-log slope, 95% interval")
+    return Estimate(found.slope, 0.0, half, "last local slope") if found.exact else from_interval(found.slope, half)
+
+
+def from_interval(value: float, half: float) -> Estimate:
+    """A fitted exponent from the half-width of its 95% interval."""
+    return Estimate(value, half / NORMAL, 0.0, "log-log regression")
 
 
 def ratio(over: Estimate, under: Estimate | float) -> Estimate:
@@ -123,6 +132,12 @@ def paired(over: Estimate, under: Estimate | float) -> Estimate:
     """over/under for two functionals of one curve, related on every curve: its sampling error is common and drops out."""
     whole = ratio(over, under)
     return Estimate(whole.value, 0.0, whole.bias, f"{whole.method}; one curve in both")
+
+
+def scaled(found: Estimate, factor: float) -> Estimate:
+    """factor·found."""
+    value, stderr, bias = (factor * float(part) for part in (found.value, found.stderr, found.bias))
+    return Estimate(value, stderr, bias, found.method)
 
 
 def total(*parts: Estimate) -> Estimate:

@@ -2,7 +2,10 @@
 
 Where the plain O(H²/K) comes from and where it ends: for a rare bit, with ℓ = log 1/p, the posterior moves within
 γ = 2ℓ ± O(√ℓ) and E Var² ≈ p/√ℓ there, so that S²/4 ∝ p √ℓ while H² ∝ p²ℓ² and H_½² ∝ p.  Neither square bounds it with one
-constant for all p: the first is lost by 1/p, the second by √ℓ.
+constant for all p: the first is lost by 1/(p ℓ^{3/2}), the second by √ℓ.
+
+Equiprobable orthogonal points: E‖Cov‖_F² moves within γ = O(ℓ), ℓ = log n, over a width O(√ℓ) at height ℓ^{-1/2}, S²/4 ∝ √ℓ.
+Scales far apart: mmse′ is the sum of what single bits do at their own snr, S is n times one bit's, and S²/4 ∝ n² ∝ H².
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from itertools import pairwise
 
 from targets import Estimate, Target
 from verify import rates
-from verify.claims.claim import Claim, Control, Row, at_most, from_fit, near, ratio
+from verify.claims.claim import Claim, Control, Row, at_most, from_fit, near, ratio, scaled
 from verify.claims.laws import law
 
 PAPER = "arXiv 2601.21943"
@@ -64,21 +67,35 @@ def exponent(full: bool, tolerance: float, *, family: Family, name: str, predict
     return [near(name, window, "exponent of S²/4 in H", from_fit(found), predicted, tolerance)]
 
 
+RAREST = rare((24, 48))
+NESTED: Mapping[str, Family] = {"nested scales": nested((2, 4))}
 RARE_AND_HEAVY: Mapping[str, Family] = {"rare bits (size: decimals of p)": rare(), "heavy tails (size: atoms)": heavy()}
 
 
-def growth(full: bool, tolerance: float, *, order: float, families: Mapping[str, Family] = RARE_AND_HEAVY) -> list[Row]:
-    """By what factor S²/(4 H_a²) grows when the size of a family doubles: 1 where one constant serves all sizes."""
-    label = "S²/4H²" if order == 1.0 else "S²/4H_½²"
+def growth(
+    full: bool, tolerance: float, *, order: float, power: float = 2.0, families: Mapping[str, Family] = RARE_AND_HEAVY
+) -> list[Row]:
+    """By what factor S²/(4 H_a^power) grows when the size of a family doubles: 1 where one constant serves all sizes."""
+    label = f"S²/(4 {'H' if order == 1.0 else 'H_½'}^{power:g})"
     rows = []
     for name, family in families.items():
         members = {size: build(full) for size, build in family.items()}
-        found = {n: ratio(limit_constant(t), float(t.entropy(order).value) ** 2) for n, t in members.items()}
+        found = {n: ratio(limit_constant(t), float(t.entropy(order).value) ** power) for n, t in members.items()}
         for size, doubled in pairwise(found):
             factor = ratio(found[doubled], found[size])
             where = f"{WHOLE}, size {size:g} to {doubled:g}"
             rows.append(at_most(name, where, f"growth of {label}", factor, 1.0 + tolerance))
     return rows
+
+
+def rare_growth(full: bool, tolerance: float, *, family: Family = RAREST) -> list[Row]:
+    """By what factor S²/(4 H_½²) grows along rare bits when log 1/p doubles, over the derived √2."""
+    members = {size: build(full) for size, build in family.items()}
+    found = {n: ratio(limit_constant(t), float(t.entropy(0.5).value) ** 2) for n, t in members.items()}
+    less, more = list(found)[-2:]
+    factor = scaled(ratio(found[more], found[less]), 0.5**0.5)
+    where = f"{WHOLE}, p = 1e-{less:g} to 1e-{more:g}"
+    return [near("rare bits", where, "growth of S²/(4 H_½²) ÷ √2", factor, 1.0, tolerance)]
 
 
 def _exponent_claim(
@@ -93,7 +110,7 @@ def _exponent_claim(
         f"along {label} the limit S²/4 of K·path KL on the best grids grows like H^{predicted:g}",
         "curve",
         (label,),
-        f"exponent {predicted:g} in H",
+        f"exponent {predicted:g} in H, to within {tolerance:g}",
         tolerance,
         check,
         Control(wrong[0], {"family": wrong[1]}),
@@ -108,16 +125,15 @@ def _constant_claim(name: str, order: float, statement: str, source: str) -> Cla
         f"denoiser/{name}",
         source,
         statement,
-        "path",
+        "curve",
         ("rare bits", "heavy tails"),
         "S²/4 over the squared entropy levels off: factor 1 when the size of a family doubles",
         0.1,
         partial(growth, order=order),
-        Control("bits ten times rarer", {"families": {"rarer bits": rare((4, 7, 13))}}),
+        Control("the first power of entropy, nested scales", {"power": 1.0, "families": NESTED}),
         basis="our plain reading",
         window=f"{WHOLE}, K to infinity on best grids",
-        reference="reverse SDE",
-        contrast=Control("nested scales, where H² is sharp", {"families": {"nested scales": nested((2, 4))}}),
+        contrast=Control("nested scales, where the square is sharp", {"families": NESTED}),
         study="entropy_scaling",
     )
 
@@ -130,6 +146,20 @@ CLAIMS = (
         "one", chains(), "Markov chains of growing length", 1.0, 0.1, ("points in place of chains", orthogonal())
     ),
     _exponent_claim("two", nested(), "fair bits at nested scales", 2.0, 0.1, ("chains in place of scales", chains())),
+    Claim(
+        "denoiser/rare-bit-growth",
+        "derived here",
+        "along rare bits S²/4 ∝ p √log(1/p), so that S²/(4 H_½²) grows without bound, like √log(1/p)",
+        "curve",
+        ("rare bits",),
+        "growth by √2 when log 1/p doubles",
+        0.03,
+        rare_growth,
+        Control("fair bits at nested scales in their place", {"family": nested((2, 4))}),
+        basis="our derivation",
+        window=WHOLE,
+        study="entropy_scaling",
+    ),
     _constant_claim(
         "shannon-squared",
         1.0,

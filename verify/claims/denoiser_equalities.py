@@ -19,6 +19,9 @@ from verify.oracle import ConstantBias, Oracle, RandomField, ScaleError
 
 PAPER = "arXiv 2601.21943"
 
+SAMPLED = 0.05
+"""What is allowed to integrals of sampled curves."""
+
 
 def path_equality(full: bool, tolerance: float, *, build: Build = samplers.ddpm) -> list[Row]:
     """Simulated chains (densities at both ends, no curve) over KL_init + ½ Σ h_k ℓ(γ_k) − ΔI, ℓ = mmse + E‖m̂ − m‖²."""
@@ -33,7 +36,9 @@ def path_equality(full: bool, tolerance: float, *, build: Build = samplers.ddpm)
         table, oracle = build(grid), perturbed(target)
         loss = target.curve.mmse_rows(grid.snr[:-1]) + oracle.moments(grid.alpha[:-1], grid.sigma[:-1]).square
         gained = np.diff(target.curve.information_rows(grid.snr[[0, -1]]), axis=1)[:, 0]
-        sum_of_losses = Estimate.jackknife(0.5 * loss @ np.diff(grid.snr) - gained, 0.0, target.curve.method)
+        sum_of_losses = Estimate.jackknife(
+            0.5 * loss @ np.diff(grid.snr) - gained, target.curve.bias * gained[0], target.curve.method
+        )
         start = kl.parts(target, samplers.ddpm(grid), start="prior")["initialisation"]
         predicted = total(start, sum_of_losses)
         draws = torch.Generator().manual_seed(7)
@@ -52,7 +57,8 @@ def mmse_gap(full: bool, tolerance: float, *, build: Build = samplers.ddpm) -> l
         snr, weight = gauss_legendre(grid.snr[:-1], grid.snr[1:], 40)
         held = target.mmse(grid.snr[:-1]).value[:, None]  # type: ignore[index]
         gap = 0.5 * float((weight * (held - target.mmse(snr).value)).sum())
-        measured = Estimate(transition_divergence(target, build(grid)) / gap, 0.0, 1e-10, "transition densities")
+        fine, coarse = (transition_divergence(target, build(grid), nodes) for nodes in (12, 10))
+        measured = Estimate(fine / gap, 0.0, 3.0 * abs(fine - coarse) / gap + 1e-14, "transition densities")
         window = f"snr 0.1 to 30, K = {grid.steps}, exact start"
         rows.append(near(name, window, "chain KL ÷ MMSE gap", measured, 1.0, tolerance))
     return rows
@@ -61,7 +67,7 @@ def mmse_gap(full: bool, tolerance: float, *, build: Build = samplers.ddpm) -> l
 def i_mmse(
     full: bool, tolerance: float, *, entropy_of: Callable[[Target], Target] = lambda target: target
 ) -> list[Row]:
-    """½ ∫_0^∞ mmse dγ by Gauss–Legendre on the mmse curve, over H from the probabilities."""
+    """½ ∫_0^∞ mmse dγ by Gauss–Legendre on the mmse curve, over H; within `SAMPLED` on sampled curves."""
     laws = {
         "two points, p = 0.3": law("two_points", p=0.3),
         "rare bit": law("rare_bit", p=1e-3),
@@ -74,8 +80,10 @@ def i_mmse(
         laws["digits"] = law("digits", full, finer=4)
     rows = []
     for name, target in laws.items():
-        measured = ratio(_half_area(target.curve), entropy_of(target).entropy())
-        rows.append(near(name, "snr 0 to infinity", "½∫mmse dγ ÷ H", measured, 1.0, tolerance))
+        area = _half_area(target.curve)
+        allowed = SAMPLED if float(area.stderr) > 0 else tolerance
+        measured = ratio(area, entropy_of(target).entropy())
+        rows.append(near(name, "snr 0 to infinity", "½∫mmse dγ ÷ H", measured, 1.0, allowed))
     return rows
 
 
@@ -173,8 +181,8 @@ CLAIMS = (
         "½ ∫_0^∞ mmse dγ = H for a discrete law",
         "curve",
         ("two points", "rare bit", "heavy tail", "nested scales", "codebook", "Markov chain", "digits"),
-        "equality",
-        0.05,
+        "equality; within 5% where the curve is sampled",
+        1e-8,
         i_mmse,
         Control("entropy of the law with weights ∝ w^0.8", {"entropy_of": tempered}),
         basis="identity",
@@ -184,7 +192,7 @@ CLAIMS = (
     Claim(
         "denoiser/loss-adaptive",
         f"{PAPER}, Loss-Adaptive Schedule (its exact rule is not in our sources)",
-        "the schedule read off the training loss is the minimiser of the loss's left Riemann sum ½ Σ h_k ℓ(γ_k)",
+        "LAS as we read it: the schedule read off the loss is the minimiser of its left Riemann sum ½ Σ h_k ℓ(γ_k)",
         "path",
         ("curved mixture", "two points", "codebook"),
         "path KL of the grid read off the losses over the least by direct search is 1",

@@ -22,7 +22,7 @@ import numpy as np
 from targets import Discrete, Estimate, GaussianMixture, Target
 from verify import Grid, kl, samplers
 from verify.bounds import frozen_denoiser
-from verify.claims.claim import Claim, Control, Row, at_most, near, ratio
+from verify.claims.claim import Claim, Control, Row, at_most, near, ratio, total
 from verify.claims.laws import law, plane_mixture
 
 OURS = "derived here; arXiv 2601.21943 speaks of discrete laws"
@@ -59,8 +59,8 @@ def length(full: bool, tolerance: float, *, widths: float = 1.0) -> list[Row]:
         centres = Discrete(target.components.means, target.components.weights).refined(target.points)
         spread = math.log1p(WINDOW[1] * v) - math.log1p(WINDOW[0] * v)
         latent = float(target.latent_entropy().value)
-        bound = math.sqrt(target.dim) * spread + 2.0 * math.sqrt(latent * math.log1p(WINDOW[1] * v))
-        bound += float(centres.curve.discretisation_length().value)
+        within = math.sqrt(target.dim) * spread + 2.0 * math.sqrt(latent * math.log1p(WINDOW[1] * v))
+        bound = total(Estimate.exact(within), centres.curve.discretisation_length())
         measured = ratio(target.curve.discretisation_length(*WINDOW), bound)
         where = f"snr {WINDOW[0]} to {WINDOW[1]:g}"
         rows.append(at_most(name, where, "S ÷ [√d Λ + S_C + 2√(H log(1 + γ_K v))]", measured, 1.0 + tolerance))

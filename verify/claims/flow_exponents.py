@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from targets import Estimate, Gaussian, Target
 from targets.sphere import Sphere
 from verify.bounds import jain_zhang as bound
-from verify.claims.claim import Row, at_least, at_most, difference, near, ratio
+from verify.claims.claim import Row, at_most, difference, near, ratio
 from verify.claims.flow_rungs import (
     WINDOW,
     Window,
@@ -45,6 +45,24 @@ LAWS: dict[str, Callable[[], Target]] = {
     "anisotropic Gaussian, d = 8": lambda: law("anisotropic_gaussian", dim=8),
     "Gaussian with one null direction": partial(Gaussian, [0.5, 0.0, 1.0], np.diag([0.25, 0.0, 1.0])),
 }
+
+
+@cache
+def sphere(dim: int, share: float) -> Sphere:
+    """Radius share·√d.  At share 1 it is close to N(0, I), on which the published step is exact."""
+    return Sphere(dim, share * dim**0.5)
+
+
+IN_DIMENSION: dict[str, Callable[[int], Target]] = {
+    "spheres of radius ½√d": lambda dim: sphere(dim, 0.5),
+    "spheres of radius √d": lambda dim: sphere(dim, 1.0),
+    "spheres of radius 2√d": lambda dim: sphere(dim, 2.0),
+    "spheres of radius d^1.5": lambda dim: sphere(dim, float(dim)),
+    "scale mixtures": lambda dim: law("scale_mixture", dim=dim),
+}
+"""Rotation-invariant laws that are no products, by d."""
+
+SPHERES = ("spheres of radius ½√d", "spheres of radius 2√d")
 
 QUICK_CHAIN = ("curved mixture", "sphere, d = 3", "anisotropic Gaussian, d = 8")
 QUICK = ("curved mixture", "sphere, d = 3", "sphere, d = 30", "anisotropic Gaussian, d = 8")
@@ -109,20 +127,18 @@ def check_step_cost(
 def check_dimension(
     full: bool, tolerance: float, *, families: Sequence[str] = (), build: Build = jain_zhang
 ) -> list[Row]:
-    """Largest local exponent of d, chain (flow+noise) and marginal, on rotation-invariant laws that are no products."""
+    """Largest local exponent of d, chain (flow+noise) and marginal, on rotation-invariant laws that are no products.
+
+    At radius d^1.5 the chain alone: there the marginal of a wrong table lies beyond floats.
+    """
     steps = 32 if full else 16
-    sphere = (3, 10, 30, 100, 300, 1000) if full else (3, 30, 300)
-    scale = (3, 10, 30, 100, 300) if full else (3, 30)
-    members: dict[str, list[tuple[int, Target]]] = {
-        "sphere of radius √d": [(dim, law("sphere", dim=dim)) for dim in sphere],
-        "scale mixture": [(dim, law("scale_mixture", dim=dim)) for dim in scale],
-        "sphere of radius d^1.5": [(dim, Sphere(dim, radius=dim**1.5)) for dim in (3, 30, 300)],
-    }
+    more = {"scale mixtures": (3, 10, 30, 100, 300), "spheres of radius d^1.5": (3, 30, 300)}
     rows = []
-    for name in families or ("sphere of radius √d", "scale mixture"):
-        dims = [dim for dim, _ in members[name]]
+    for name in families or (*SPHERES, "scale mixtures", "spheres of radius d^1.5"):
+        least = (3, 30) if name == "scale mixtures" else (3, 30, 300)
+        dims = more.get(name, (3, 10, 30, 100, 300, 1000)) if full else least
         for rung in ("flow+noise",) if name.endswith("1.5") else ("flow+noise", "marginal"):
-            found = [divergence(target, table(build, steps), rung) for _, target in members[name]]
+            found = [divergence(IN_DIMENSION[name](dim), table(build, steps), rung) for dim in dims]
             window = f"{shown(WINDOW, steps)}, d = {dims[0]} to {dims[-1]}"
             quantity = f"largest local exponent of d, {_named(rung)}"
             rows.append(at_most(name, window, quantity, steepest(dims, found), 2.0 + tolerance))
@@ -153,10 +169,10 @@ def check_bounded(
         found = [over(LAWS[name](), 48, (WINDOW[0], stop)) for stop in stops]
         power = locals_of([1.0 / stop for stop in stops], found)[1][-1]
         judged(name, f"OU time 4 to {stops[0]:g} … {stops[-1]:g}, K = 48", "1/δ", found, power)
-    if "d" in axes:
+    for name in SPHERES if "d" in axes else ():
         dims = (3, 10, 30, 100, 300, 1000) if full else (3, 30, 300)
-        found = [over(law("sphere", dim=dim), 16, WINDOW) for dim in dims]
-        judged("spheres", f"{shown(WINDOW, 16)}, d = 3 to {dims[-1]}", "d", found, locals_of(dims, found)[1][-1])
+        found = [over(IN_DIMENSION[name](dim), 16, WINDOW) for dim in dims]
+        judged(name, f"{shown(WINDOW, 16)}, d = 3 to {dims[-1]}", "d", found, locals_of(dims, found)[1][-1])
     return rows
 
 
@@ -198,20 +214,18 @@ def check_noise_step(
     *,
     overshoots: Sequence[float | None] = (0.0, 0.5, 1.0, 2.0),
     families: Sequence[str] = ("curved mixture", "sphere, d = 3", "anisotropic Gaussian, d = 8"),
-    worse_than: float | None = None,
+    rung: str = "marginal",
+    order: int = 2,
     build: Build = jain_zhang,
 ) -> list[Row]:
-    """Exponent of K in the marginal at each overshoot (None: `build` as it is): near −2, or not below `worse_than`."""
+    """Exponent of K at each overshoot (None: `build` as it is), near −order."""
     rows, ladder = [], (24, 36, 54, 81) if full else STEPS
     for name in families:
         for share in overshoots:
             made = build if share is None else overshooting(share)
-            power = in_steps(LAWS[name](), made, "marginal", ladder)
-            quantity = "exponent of K, marginal KL" + ("" if share is None else f", overshoot {share:g}")
-            if worse_than is None:
-                rows.append(near(name, shown(WINDOW, ladder), quantity, power, -2.0, tolerance))
-            else:
-                rows.append(at_least(name, shown(WINDOW, ladder), quantity, power, worse_than))
+            power = in_steps(LAWS[name](), made, rung, ladder)
+            quantity = f"exponent of K, {_named(rung)}" + ("" if share is None else f", overshoot {share:g}")
+            rows.append(near(name, shown(WINDOW, ladder), quantity, power, -order, tolerance))
     return rows
 
 

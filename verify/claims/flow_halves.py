@@ -12,8 +12,8 @@ A step that holds s at s_a ends at z̃ = z_a + s_a ∫_b^a e^{2t} dt: variant "z
 On N(m, λ), v = λ + e^{2t} − 1, the left side is (√v_a − √v_b)⁴/(4v_a) with √v_a − √v_b = ∫ e^{2t} v^{-1/2} dt, and
 E s′² = e^{4t}/v³: by Hölder, and as v_a ≥ v, at most one half of the right side.
 
-Variant "score" holds e^{-t}s and moves by ½e^{2a}(1 − e^{-H})² s_a more.  As a, H → 0 the ratio of the two sides tends to
-½E‖s′ + s‖²/E‖s′‖², on N(0, λ) to ½(λ − 1)²: beyond one where λ > 1 + √2.
+Variant "score" holds e^{t}s, the score of x, and moves by ½e^{2a}(1 − e^{-H})² s_a more.  As a, H → 0 the ratio of the two
+sides tends to ½E‖s′ + s‖²/E‖s′‖², on N(0, λ) to ½(λ − 1)²: beyond one where λ > 1 + √2.
 """
 
 from __future__ import annotations

@@ -6,11 +6,16 @@ it by μ = ½(1 + e^{-2c}) and adds noise 2te^{-c}(1 − e^{-c}), where the flow
     chain KL (flow+noise)   g(c) = e^c (1 − e^{-c})³/8             = c³/8 + O(c⁴)      every step costs the same
     marginal KL             ½(1/u − 1 + log u) → c²/4,  u = (1 − e^{-c})/(1 − μ²e^c)   fixed point, no growth with K
 
+(μ²e^c = e^{-c}cosh²c; the fixed point exists while that is below one, for c < 1.218)
+
 so that the chain's KL is linear in K at fixed c, n ℓ³/(8K²) as K → ∞ at given T and δ → 0, ℓ = log(1/δ) + T − 1, and
 K* = (n/8)^{1/2} ℓ^{3/2}/ε: the power 3/2 of the logarithm is attained, with the codimension in place of d².  The marginal is
-ℓ²/(4K²): one power of the logarithm in K* is enough for it.
+nℓ²/(4K²): one power of the logarithm in K* is enough for it.
 
-An overshoot ρ multiplies the noise step at the same net step; ρ = 1 is published, 0 the flow alone.
+An overshoot ρ multiplies the noise step at the same net step; ρ = 1 is published, 0 the flow alone.  On a given grid, as
+ρ → 0, the gap E‖x_half,exact − x_half‖² of a step tends to that of the flow alone, which is positive off N(0, I), and the
+variance 1 − e^{-2ρr} of its noise to 2ρr.  By A.1 the chain KL (flow+noise) is the sum of their quotients: ρ times it tends
+to a positive constant.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from functools import partial
 
 from verify.claims.claim import Claim, Control
 from verify.claims.flow_exponents import (
+    SPHERES,
     check_bounded,
     check_dimension,
     check_logarithm,
@@ -29,7 +35,6 @@ from verify.claims.flow_exponents import (
 )
 from verify.claims.flow_rungs import jain_zhang, overshooting
 from verify.claims.mutate import off
-from verify.grid import Grid
 
 PAPER = "arXiv 2508.16306, Theorem 3.1"
 STATE_OFF = {"build": off(jain_zhang, state=1.01), "families": ("curved mixture",)}
@@ -59,9 +64,9 @@ CLAIMS: tuple[Claim, ...] = (
         "jain-zhang/slope-K",
         "flow+noise",
         2,
-        "at given T, δ, d: chain KL of flow step and noise ∝ K^−2, as d²c³K with c ∝ 1/K",
+        "at given T, δ, d: chain KL of flow step and noise ∝ K^−2, as its bound d²c³K with c ∝ 1/K",
         "flow+noise",
-        "transcribed",
+        "our plain reading",
         PAPER,
     ),
     _in_steps(
@@ -79,12 +84,12 @@ CLAIMS: tuple[Claim, ...] = (
         1,
         "against the reverse chain the same sampler's KL ∝ K^−1: the bound of order K^−2 does not hold on that rung",
         "reverse chain",
-        "our derivation",
+        "measured here",
         "Jain & Zhang's step against the true reverse kernels",
     ),
     Claim(
         id="jain-zhang/slope-c",
-        source=PAPER,
+        source="derived here; arXiv 2508.16306, Theorem 3.1, has d²c³ a step",
         statement="at given c the chain KL grows linearly in K as δ → 0, by g(c) = e^c(1 − e^−c)³/8 a step and codimension; "
         "g(c) ∝ c³",
         rung="chain",
@@ -98,22 +103,24 @@ CLAIMS: tuple[Claim, ...] = (
         basis="our derivation",
         window="two neighbouring decades of δ, 1e-3 and 1e-4; 6 to 16 steps a decade",
         reference="flow+noise",
+        study="early_stopping",
     ),
     Claim(
         id="jain-zhang/slope-d",
         source=PAPER,
-        statement="at given T, δ, K: chain KL of flow step and noise grows like d² at most, and so does the marginal's",
+        statement="at given T, δ, K: growth in d is consistent with d², which no local exponent of chain KL (flow+noise) or "
+        "marginal KL exceeds",
         rung="several",
-        families=("sphere of radius √d", "scale mixture"),
+        families=(*SPHERES, "spheres of radius d^1.5", "scale mixtures"),
         predicted="every local exponent of d ≤ 2",
         tolerance=0.0,
         check=check_dimension,
         control=Control(
             "coefficient of the state 1% off, spheres of radius d^1.5",
-            {"build": off(jain_zhang, state=1.01), "families": ("sphere of radius d^1.5",)},
+            {"build": off(jain_zhang, state=1.01), "families": ("spheres of radius d^1.5",)},
         ),
-        basis="transcribed",
-        window="OU time 4 to 0.01, K = 16, d = 3 to 1000",
+        basis="our plain reading",
+        window="OU time 4 to 0.01; quick: K = 16, d = 3 to 300; full: K = 32, d = 3 to 1000",
         reference="flow+noise",
         study="dimension_scaling",
     ),
@@ -122,14 +129,15 @@ CLAIMS: tuple[Claim, ...] = (
         source=PAPER,
         statement="chain KL of flow step and noise ≤ d²c³K with constant one, and the ratio grows with none of K, d, 1/δ",
         rung="chain",
-        families=("curved mixture", "two points", "sphere, d = 3 to 300", "anisotropic Gaussian, d = 3 and 8"),
+        families=("curved mixture", "two points", "sphere, d = 3", *SPHERES, "anisotropic Gaussian, d = 3 and 8"),
         predicted="ratio ≤ 1; exponents of the ratio in K, d and 1/δ ≤ 0",
         tolerance=0.1,
         check=check_bounded,
         control=Control("coefficient of the state 1% off", {"build": off(jain_zhang, state=1.01), "axes": ("K",)}),
         basis="our plain reading",
-        window="OU time from 4 to 1e-1 … 1e-4, K = 16 to 54",
+        window="OU time from 4; quick: to 1e-2 … 1e-4, d = 3 to 300; full: to 1e-1 … 1e-6, d = 3 to 1000; K = 16 to 54",
         reference="flow+noise",
+        study="dimension_scaling",
     ),
     Claim(
         id="jain-zhang/log-three-halves",
@@ -142,12 +150,13 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.2,
         check=check_logarithm,
         control=Control(
-            "equal steps of OU time instead, Gaussian with one null direction",
-            {"schedule": Grid.uniform_ou_time, "families": ("Gaussian with one null direction",)},
+            "noise step half as long again, Gaussian with one null direction",
+            {"build": overshooting(1.5), "families": ("Gaussian with one null direction",)},
         ),
         basis="our derivation",
         window="OU time from 4 to 1e-3 … 1e-11, limits in K",
         reference="flow+noise",
+        study="early_stopping",
     ),
     Claim(
         id="jain-zhang/log-three-halves-marginal",
@@ -155,16 +164,21 @@ CLAIMS: tuple[Claim, ...] = (
         statement="the marginal, too, needs K*(δ) ∝ log^{3/2}(1/δ) on laws singular at δ → 0",
         rung="marginal",
         families=("Gaussian with one null direction", "two points"),
-        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = 1 (measured: 0, one power of the logarithm in K*)",
+        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = 1 (0 would be one power of the logarithm in K*)",
         tolerance=0.2,
         check=partial(check_logarithm, rung="marginal"),
         control=Control(
-            "equal steps of OU time instead, Gaussian with one null direction",
-            {"schedule": Grid.uniform_ou_time, "families": ("Gaussian with one null direction",)},
+            "the chain against flow+noise, noise step half as long again, Gaussian with one null direction",
+            {
+                "rung": "flow+noise",
+                "build": overshooting(1.5),
+                "families": ("Gaussian with one null direction",),
+            },
         ),
         contrast=Control("the chain against flow+noise", {"rung": "flow+noise"}),
         basis="our plain reading",
         window="OU time from 4 to 1e-3 … 1e-11, limits in K",
+        study="early_stopping",
     ),
     Claim(
         id="jain-zhang/marginal-without-noise",
@@ -176,25 +190,29 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.1,
         check=check_noise_step,
         control=Control("coefficient of the state 1% off, curved mixture", STATE_OFF | {"overshoots": (None,)}),
-        basis="our derivation",
-        window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
+        basis="measured here",
+        window="OU time 4 to 0.01, K = 16 to 54 (full: 24 to 81), limit of the local slopes",
+        study="noise_step",
     ),
     Claim(
         id="jain-zhang/noise-gives-rate",
         source="arXiv 2508.16306, Algorithm 1",
-        statement="the marginal's rate needs the noise step: without it the slope is worse than −1.5",
+        statement="the marginal's rate needs the noise step: without it the marginal KL falls like K^−1",
         rung="marginal",
         families=("curved mixture", "sphere, d = 3", "anisotropic Gaussian, d = 8"),
-        predicted="slope ≥ −1.5 in K at overshoot 0 (measured: −2)",
-        tolerance=0.0,
-        check=partial(check_noise_step, overshoots=(0.0,), worse_than=-1.5),
-        control=Control("with the noise step", {"overshoots": (1.0,), "families": ("curved mixture",)}),
+        predicted="slope −1 in K at overshoot 0, to within ½",
+        tolerance=0.5,
+        check=partial(check_noise_step, overshoots=(0.0,), order=1),
+        control=Control(
+            "the chain against the reverse chain, coefficient of the state 1% off, curved mixture",
+            STATE_OFF | {"rung": "reverse", "overshoots": (None,)},
+        ),
         contrast=Control(
-            "flow alone, coefficient of the state 1% off, curved mixture",
-            {"build": off(overshooting(0.0), state=1.01), "families": ("curved mixture",), "overshoots": (None,)},
+            "the chain against the reverse chain, with the noise step", {"rung": "reverse", "overshoots": (1.0,)}
         ),
         basis="our plain reading",
-        window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
+        window="OU time 4 to 0.01, K = 16 to 54 (full: 24 to 81), limit of the local slopes",
+        study="noise_step",
     ),
     Claim(
         id="jain-zhang/noise-gives-reference",
@@ -209,5 +227,6 @@ CLAIMS: tuple[Claim, ...] = (
         basis="our derivation",
         window="OU time 4 to 0.01, K = 24, overshoot 1/16 to 1/128",
         reference="flow+noise",
+        study="noise_step",
     ),
 )

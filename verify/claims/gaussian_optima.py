@@ -24,9 +24,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import brentq
 
-from targets import Gaussian
+from targets import Estimate, Gaussian
 from verify import Grid, kl, samplers
-from verify.claims.claim import Claim, Control, Row, at_least, near
+from verify.claims.claim import Claim, Control, Row, at_least, near, ratio, scaled
 
 Law = Callable[[int, float, tuple[float, float]], Grid]
 """(K, λ, window of snr) -> the grid."""
@@ -120,15 +120,14 @@ def tangent(full: bool, tolerance: float, *, best: Law = angle) -> list[Row]:
         law, family = _law(variance), f"N(0.5, {variance:g})"
         for steps, grid in ((5, log_snr(5, variance, snr)), (12, sine(12, variance, snr))):
             stretch = float(np.prod(np.cos(np.diff(_angles(grid, variance)))))
-            measured = float(kl.marginal(law, samplers.ddim(grid)).value)
+            measured = ratio(kl.marginal(law, samplers.ddim(grid)), _kl_of_shortfall(1.0 - stretch**2))
             quantity = "marginal KL of ddim ÷ ½(1/Π² − 1 + log Π²), Π = ∏cos Δθ_k"
-            predicted = _kl_of_shortfall(1.0 - stretch**2)
-            rows.append(near(family, _where(snr, steps), quantity, measured / predicted, 1.0, EXACT))
+            rows.append(near(family, _where(snr, steps), quantity, measured, 1.0, EXACT))
         steps = 1024
         grid = best(steps, variance, snr)
         turned = float(np.ptp(_angles(grid, variance)))
-        scaled = steps**2 * float(kl.marginal(law, samplers.ddim(grid)).value) / (0.25 * turned**4)
-        rows.append(near(family, _where(snr, steps), "K²·marginal KL ÷ (Θ⁴/4)", scaled, 1.0, turned**2 / steps))
+        share = scaled(kl.marginal(law, samplers.ddim(grid)), steps**2 / (0.25 * turned**4))
+        rows.append(near(family, _where(snr, steps), "K²·marginal KL ÷ (Θ⁴/4)", share, 1.0, turned**2 / steps))
         for steps in (4, 16) if full else (6,):
             found = kl.marginal_optimal(law, samplers.ddim, steps=steps, snr=snr)
             apart = _apart(found.grid, best(steps, variance, snr))
@@ -148,8 +147,8 @@ def path_optimum(full: bool, tolerance: float, *, best: Law = log_sine) -> list[
             quantity = "largest |Δ log γ| between the grid computed and log sin θ linear"
             rows.append(near(family, _where(snr, steps), quantity, _apart(found, grid), 0.0, tolerance))
             share = float(np.log((1.0 + variance * snr[1]) / (1.0 + variance * snr[0]))) / steps
-            predicted = 0.5 * steps * (np.expm1(share) - share)
-            measured = float(kl.path(law, samplers.ddpm(grid)).value) / predicted
+            predicted = 0.5 * steps * float(np.expm1(share) - share)
+            measured = ratio(kl.path(law, samplers.ddpm(grid)), predicted)
             quantity = "path KL of ddpm ÷ (K/2)(e^{Λ/K} − 1 − Λ/K)"
             rows.append(near(family, _where(snr, steps), quantity, measured, 1.0, EXACT))
     return rows
@@ -163,7 +162,7 @@ def marginal_optimum(full: bool, tolerance: float, *, best: Law = halved_square)
         grid = log_snr(9, variance, snr)
         b = np.sin(_angles(grid, variance)) ** 2
         shortfall = float((np.diff(b) ** 2 / b[:-1]).sum() / (1.0 - b[-1]))
-        measured = float(kl.marginal(law, samplers.ddpm(grid)).value) / _kl_of_shortfall(shortfall)
+        measured = ratio(kl.marginal(law, samplers.ddpm(grid)), _kl_of_shortfall(shortfall))
         quantity = "marginal KL of ddpm ÷ ½(r/(1 − r) + log(1 − r))"
         rows.append(near(family, _where(snr, 9), quantity, measured, 1.0, EXACT))
         for steps in (4, 16) if full else (6,):
@@ -176,17 +175,17 @@ def marginal_optimum(full: bool, tolerance: float, *, best: Law = halved_square)
         s = np.sin(_angles(grid, variance))
         bent = float(np.abs(s - np.linspace(s[0], s[-1], steps + 1)).max())
         rows.append(near(family, _where(snr, steps), "largest distance of sin θ from linear", bent, 0.0, 10.0 / steps))
-        limit = 4.0 * (s[0] - s[-1]) ** 4 / (1.0 - s[-1] ** 2) ** 2
-        scaled = steps**2 * float(kl.marginal(law, samplers.ddpm(grid)).value) / limit
+        limit = float(4.0 * (s[0] - s[-1]) ** 4 / (1.0 - s[-1] ** 2) ** 2)
+        share = scaled(kl.marginal(law, samplers.ddpm(grid)), steps**2 / limit)
         quantity = "K²·marginal KL ÷ 4(s_0 − s_K)⁴/(1 − b_K)²"
-        rows.append(near(family, _where(snr, steps), quantity, scaled, 1.0, 10.0 / steps))
+        rows.append(near(family, _where(snr, steps), quantity, share, 1.0, 10.0 / steps))
     return rows
 
 
-OBJECTIVES: dict[str, Callable[[Gaussian, Grid], float]] = {
-    "path KL of ddpm": lambda law, grid: float(kl.path(law, samplers.ddpm(grid)).value),
-    "marginal KL of ddpm": lambda law, grid: float(kl.marginal(law, samplers.ddpm(grid)).value),
-    "marginal KL of ddim": lambda law, grid: float(kl.marginal(law, samplers.ddim(grid)).value),
+OBJECTIVES: dict[str, Callable[[Gaussian, Grid], Estimate]] = {
+    "path KL of ddpm": lambda law, grid: kl.path(law, samplers.ddpm(grid)),
+    "marginal KL of ddpm": lambda law, grid: kl.marginal(law, samplers.ddpm(grid)),
+    "marginal KL of ddim": lambda law, grid: kl.marginal(law, samplers.ddim(grid)),
 }
 BEST: tuple[Law, ...] = (log_sine, halved_square, angle)
 """The best grids of `OBJECTIVES`, in their order."""
@@ -204,7 +203,7 @@ def three_optima(full: bool, tolerance: float, *, best: tuple[Law, ...] = BEST) 
                 for other in range(len(grids)):
                     if other != own:
                         quantity = f"{objective}: best grid of {list(OBJECTIVES)[other]} ÷ its own"
-                        measured = costs[other] / costs[own]
+                        measured = ratio(costs[other], costs[own])
                         rows.append(
                             at_least(f"N(0.5, {variance:g})", _where(snr, steps), quantity, measured, 1.0 + tolerance)
                         )
@@ -224,6 +223,7 @@ CLAIMS = (
         Control("log γ linear in place of θ", {"best": log_snr}),
         basis="our derivation",
         window="snr·λ 0.125 to 100, 0.05 to 20, 0.09 to 450",
+        study="schedules",
     ),
     Claim(
         "gaussian/path-optimum",

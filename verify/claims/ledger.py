@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from targets import NotAvailableError
+from targets import ArgumentError, NotAvailableError
 from targets.arguments import one_of
 from verify.claims import (
     denoiser_bounds,
     denoiser_dimension,
     denoiser_entropy,
     denoiser_equalities,
+    denoiser_latent,
     denoiser_limits,
     flow_bounds,
     flow_lemmas,
@@ -31,6 +32,7 @@ MODULES = (
     denoiser_limits,
     denoiser_dimension,
     denoiser_entropy,
+    denoiser_latent,
     flow_lemmas,
     flow_rates,
     flow_bounds,
@@ -109,6 +111,12 @@ def recorded() -> dict[str, str]:
 
 
 def record(entries: list[Entry]) -> None:
-    """Put these verdicts on record; those of other claims stay, those of claims that are no more go."""
+    """Put these verdicts on record; those of other claims stay, those of claims that are no more go.
+
+    Raises `ArgumentError` for an entry whose control passes or whose contrast fails.
+    """
+    for entry in entries:
+        if entry.fault:
+            raise ArgumentError(f"verdict on {entry.claim.id}: cannot be recorded while its {entry.fault}")
     found = recorded() | {entry.claim.id: entry.verdict.status for entry in entries}
     RECORD.write_text(json.dumps({name: found[name] for name in CLAIMS if name in found}, indent=2) + "\n")

@@ -11,13 +11,13 @@ In practice: at equal evaluations of the denoiser, against ddpm, ei_sde, Euler�
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from targets import Estimate
+from targets import Estimate, Target
 from verify import samplers
 from verify.claims.claim import Claim, Control, Row, at_most, ratio
-from verify.claims.flow_exponents import LAWS
+from verify.claims.flow_exponents import IN_DIMENSION, LAWS
 from verify.claims.flow_rungs import WINDOW, divergence, jain_zhang, overshooting, reach_exponent, shown, table
 from verify.claims.laws import law
 from verify.claims.mutate import Build, off
@@ -27,52 +27,76 @@ ALONE = overshooting(0.0)
 
 SOURCE = "arXiv 2508.16306, open questions"
 
-Family = tuple[str, str, tuple[int, ...], tuple[int, ...]]
-"""(law, its parameter d, its quick values, its full ones)."""
+Family = tuple[str, Callable[[int, bool], Target], tuple[int, ...], tuple[int, ...]]
+"""(name, the law by d in its quick or full form, the quick d, the full ones)."""
 
-SPHERES: Family = ("sphere", "dim", (30, 300), (3, 30, 300, 3000))
-POINTS: Family = ("orthogonal_points", "n", (8, 32), (8, 32, 128, 512))
+
+def _points(dim: int, full: bool) -> Target:
+    return law("orthogonal_points", full, n=dim)
+
+
+def _spheres(name: str) -> Family:
+    return name, lambda dim, _: IN_DIMENSION[name](dim), (30, 100), (3, 30, 300, 3000)
+
+
+SMALL, LARGE = _spheres("spheres of radius ½√d"), _spheres("spheres of radius 2√d")
+POINTS: Family = ("orthogonal points", _points, (8, 32), (8, 32, 128, 512))
 
 Case = tuple[Family, Build, str, int, float]
 """(family, sampler, rung, order of its fall with K, ε²)."""
 
 FREE: tuple[Case, ...] = (
-    (SPHERES, jain_zhang, "marginal", 2, 0.05),
-    (SPHERES, jain_zhang, "flow+noise", 2, 0.05),
+    (SMALL, jain_zhang, "marginal", 2, 0.05),
+    (LARGE, jain_zhang, "marginal", 2, 0.05),
+    (SMALL, jain_zhang, "flow+noise", 2, 0.2),
     (POINTS, samplers.ddpm, "path", 1, 0.1),
 )
+FREE_IN_FULL: tuple[Case, ...] = ((LARGE, jain_zhang, "flow+noise", 2, 0.2),)
 REVERSE: tuple[Case, ...] = (
-    (SPHERES, jain_zhang, "reverse", 1, 0.1),
+    (SMALL, jain_zhang, "reverse", 1, 0.1),
+    (LARGE, jain_zhang, "reverse", 1, 0.1),
     (POINTS, jain_zhang, "reverse", 1, 0.1),
 )
-FROZEN_SCORE: tuple[Case, ...] = ((SPHERES, samplers.ei_sde, "path", 1, 0.1), (POINTS, samplers.ei_sde, "path", 1, 0.1))
 
 
-def check_dimension_of_steps(full: bool, tolerance: float, *, cases: Sequence[Case]) -> list[Row]:
-    """Exponent of d in K*(d) between the two largest dimensions, below one."""
+def _others(build: Build, rung: str, *families: Family) -> tuple[Case, ...]:
+    return tuple((family, build, rung, 1, 0.1) for family in families)
+
+
+def check_dimension_of_steps(
+    full: bool, tolerance: float, *, cases: Sequence[Case], more_cases: Sequence[Case] = ()
+) -> list[Row]:
+    """Exponent of d in K*(d) between the two largest dimensions, below one; `more_cases` in the full form."""
     rows = []
-    for family, build, rung, order, level in cases:
+    for family, build, rung, order, level in (*cases, *more_cases) if full else cases:
         name, _, quick, more = family
         dims = quick if not full else more[:-1] if order == 2 else more
         power = reach_exponent(dims, partial(_at, family, build, rung, full), level, order)
         where = f"OU time {WINDOW[0]:g} to {WINDOW[1]:g}, d = {dims[-2]} and {dims[-1]}, KL ≤ {level:g}"
         quantity = f"exponent of d in K*, {_named(build, rung)}"
-        rows.append(at_most(name.replace("_", " "), where, quantity, power, 1.0 - tolerance))
+        rows.append(at_most(name, where, quantity, power, 1.0 - tolerance))
     return rows
 
 
 def _at(family: Family, build: Build, rung: str, full: bool, dim: int, steps: int) -> Estimate:
-    return divergence(law(family[0], full, **{family[1]: dim}), table(build, steps), rung)
+    return divergence(family[1](dim, full), table(build, steps), rung)
 
 
-def check_without_noise(full: bool, tolerance: float, *, build: Build = ALONE) -> list[Row]:
+WITHOUT = ("curved mixture", "sphere, d = 3", "sphere, d = 30", "scale mixture, d = 3", "anisotropic Gaussian, d = 8")
+LARGER: dict[str, Callable[[], Target]] = {
+    "anisotropic Gaussian, d = 64": lambda: law("anisotropic_gaussian", dim=64),
+    "sphere, d = 300": lambda: law("sphere", dim=300),
+}
+SCALES = ("scale mixture, d = 3",)
+
+
+def check_without_noise(
+    full: bool, tolerance: float, *, families: Sequence[str] = (*WITHOUT, *LARGER), build: Build = ALONE
+) -> list[Row]:
     """Marginal KL of the flow alone over that with the published noise step, at most one."""
-    names = ["curved mixture", "sphere, d = 3", "sphere, d = 30", "scale mixture, d = 3", "anisotropic Gaussian, d = 8"]
-    targets = {name: LAWS[name]() for name in names}
-    targets["anisotropic Gaussian, d = 64"] = law("anisotropic_gaussian", dim=64)
-    targets["sphere, d = 300"] = law("sphere", dim=300)
     rows = []
-    for name, target in targets.items():
+    for name in families:
+        target = (LAWS | LARGER)[name]()
         for steps in (16, 32, 64) if full else (32,):
             alone, published = (divergence(target, table(made, steps), "marginal") for made in (build, jain_zhang))
             quantity = "marginal KL, flow alone ÷ with the noise step"
@@ -116,15 +140,17 @@ CLAIMS: tuple[Claim, ...] = (
         source=SOURCE,
         statement="can K go below d/ε?  on some rung and family K*(d) grows by a lower power of d than the first",
         rung="several",
-        families=("spheres", "orthogonal points in R^n"),
+        families=(SMALL[0], LARGE[0], "orthogonal points in R^n"),
         predicted="exponent of d in K* < 1",
         tolerance=0.1,
-        check=partial(check_dimension_of_steps, cases=FREE),
-        control=Control("the frozen-score SDE, path KL", {"cases": FROZEN_SCORE}),
+        check=partial(check_dimension_of_steps, cases=FREE, more_cases=FREE_IN_FULL),
+        control=Control(
+            "the frozen-score SDE, path KL", {"cases": _others(samplers.ei_sde, "path", SMALL, LARGE, POINTS)}
+        ),
         basis="open question",
-        window="OU time 4 to 0.01, KL ≤ 0.05 and 0.1",
+        window="OU time 4 to 0.01, KL ≤ 0.05 to 0.2; quick: d = 30 and 100, points 8 and 32; full: d to 3000, points to 512",
         reference="named in the rows",
-        study="dimension_scaling",
+        study="open_questions",
     ),
     Claim(
         id="open/below-d-over-epsilon-reverse",
@@ -132,16 +158,21 @@ CLAIMS: tuple[Claim, ...] = (
         statement="can K go below d/ε against the reverse chain?  K*(d) of Jain–Zhang's step grows by a lower power of d "
         "than the first there",
         rung="chain",
-        families=("spheres", "orthogonal points in R^n"),
+        families=(SMALL[0], LARGE[0], "orthogonal points in R^n"),
         predicted="exponent of d in K* < 1",
         tolerance=0.1,
         check=partial(check_dimension_of_steps, cases=REVERSE),
-        control=Control("the frozen-score SDE, path KL", {"cases": FROZEN_SCORE}),
-        contrast=Control("the frozen denoiser, path KL, orthogonal points", {"cases": FREE[2:]}),
+        control=Control(
+            "the frozen score in place of the frozen denoiser, orthogonal points",
+            {"cases": _others(samplers.ei_sde, "reverse", POINTS)},
+        ),
+        contrast=Control(
+            "the frozen denoiser, orthogonal points", {"cases": _others(samplers.ddpm, "reverse", POINTS)}
+        ),
         basis="open question",
-        window="OU time 4 to 0.01, KL ≤ 0.1",
+        window="OU time 4 to 0.01, KL ≤ 0.1; quick: d = 30 and 100, points 8 and 32; full: d to 3000, points to 512",
         reference="reverse chain",
-        study="dimension_scaling",
+        study="open_questions",
     ),
     Claim(
         id="open/no-noise",
@@ -157,9 +188,14 @@ CLAIMS: tuple[Claim, ...] = (
         predicted="ratio without over with ≤ 1",
         tolerance=0.0,
         check=check_without_noise,
-        control=Control("flow alone, coefficient of the state 1% off", {"build": off(ALONE, state=1.01)}),
+        control=Control(
+            "flow alone, coefficient of the state 1% off, scale mixture",
+            {"families": SCALES, "build": off(ALONE, state=1.01)},
+        ),
+        contrast=Control("the scale mixture alone", {"families": SCALES}),
         basis="open question",
-        window="OU time 4 to 0.01, K = 32",
+        window="OU time 4 to 0.01, K = 32 (full: 16, 32 and 64)",
+        study="noise_step",
     ),
     Claim(
         id="open/practice",
@@ -173,7 +209,7 @@ CLAIMS: tuple[Claim, ...] = (
         check=check_practice,
         control=Control("coefficient of the state 1% off", {"build": off(jain_zhang, state=1.01)}),
         basis="open question",
-        window="OU time 4 to 0.01, 32 evaluations",
-        study="step_scaling",
+        window="OU time 4 to 0.01, 32 evaluations (full: 16, 32 and 64)",
+        study="open_questions",
     ),
 )

@@ -23,8 +23,9 @@ STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "open":
 def table(entries: list[Entry]) -> Sheet:
     """One line a claim: verdict, rung and reference, what decides it, margin, control."""
     sheet = Sheet(box=box.SIMPLE_HEAD, show_edge=False)
-    for column in ("claim", "verdict", "rung (reference)"):
-        sheet.add_column(column, overflow="fold")
+    sheet.add_column("claim", no_wrap=True)
+    sheet.add_column("verdict")
+    sheet.add_column("rung (reference)", max_width=24)
     sheet.add_column("decided by", overflow="fold", ratio=1)
     sheet.add_column("margin", justify="right")
     sheet.add_column("control", overflow="fold")
