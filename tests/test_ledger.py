@@ -176,7 +176,9 @@ def test_the_list_computes_nothing(monkeypatch, capsys):
 
 
 def test_an_unknown_claim_is_answered_with_the_nearest():
-    with pytest.raises(ArgumentError, match=r"denoiser/mmse_gap.*did you mean 'denoiser/mmse-gap'"):
+    with pytest.raises(
+        ArgumentError, match=r"denoiser/mmse_gap.*python -m verify --list; did you mean denoiser/mmse-gap"
+    ):
         find(["denoiser/mmse_gap"])
 
 
@@ -242,9 +244,10 @@ def test_a_study_that_shows_none_of_the_claims_is_refused(monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["no/such-claim"], "error: claim = 'no/such-claim': expected one of"),
+        (["no/such-claim"], "error: claim = 'no/such-claim': expected an id of python -m verify --list"),
         (["--study", "no_such_study"], "error: study = 'no_such_study'"),
         (["--preset", "huge"], "quick"),
+        (["denoiser/mmse-gap", "--json", "/proc/none/ledger.json"], "expected a file that can be written"),
     ],
 )
 def test_wrong_commands_get_one_line_and_no_traceback(arguments, words):

@@ -286,7 +286,9 @@ def test_bad_settings(change, message, tmp_path):
 # ---- committed rows -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["schedules", "score_error"])
+@pytest.mark.parametrize(
+    "name", ["schedules", "score_error", "entropy_scaling", "early_stopping", "noise_step", "open_questions"]
+)
 def test_the_committed_rows_are_whole(name):
     """Every setting of the full preset with all its rows, by one code version, one commit and the one command."""
     path = picture.COMMITTED.with_name(f"{name}.jsonl")

@@ -1,10 +1,14 @@
 """The ledger: what the theorems claim, what was measured, and the verdict.
 
-python -m verify                          every claim, quick form, as a table
-python -m verify denoiser/mmse-gap        one claim, with its rows
-python -m verify --check                  exit 1 if a verdict is not the one on record, or a control passes
-python -m verify --study early_stopping   the claims that a study shows at length, and what made its rows
-python -m verify --preset full --docs     regenerate docs/claims.md
+`python -m verify`: every claim, quick form, as a table.
+
+`python -m verify denoiser/mmse-gap`: one claim, with its rows.
+
+`python -m verify --check`: exit 1 if a verdict is not the one on record, or a control passes.
+
+`python -m verify --study early_stopping`: the claims that a study shows at length, and what made its rows.
+
+`python -m verify --preset full --docs`: regenerate docs/claims.md.
 """
 
 from __future__ import annotations
@@ -67,6 +71,8 @@ def main(config: Config) -> int:
         for claim in claims:
             console.print(f"{claim.id}\n    {claim.source}\n    {claim.statement}\n    {claim.rung}; {claim.basis}")
         return 0
+    if config.json:
+        _writable(config.json)
     entries = _entries(claims, full=config.preset == "full")
     console.print(report.table(entries))
     if config.claims:
@@ -74,7 +80,6 @@ def main(config: Config) -> int:
             _details(entry)
     console.print(report.summary(entries))
     if config.json:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(
             json.dumps(report.as_json(entries, config.preset), indent=1, allow_nan=False) + "\n", "utf-8"
         )
@@ -87,6 +92,15 @@ def main(config: Config) -> int:
     faulty = any(entry.fault for entry in entries)
     changed = config.check and not config.record and any(entry.changed for entry in entries)
     return int(faulty or changed)
+
+
+def _writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before any work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise ArgumentError(f"json = {str(path)!r}: expected a file that can be written ({error.strerror})") from error
 
 
 def _entries(claims: list[Claim], *, full: bool) -> list[Entry]:
@@ -124,7 +138,8 @@ def _rows(title: str, verdict: Verdict) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Config, prog="python -m verify", description=__doc__)))
+        flags = (tyro.conf.FlagCreatePairsOff,)
+        sys.exit(main(tyro.cli(Config, prog="python -m verify", description=__doc__, config=flags)))
     except ArgumentError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from targets import ArgumentError, NotAvailableError
-from targets.arguments import one_of
+from targets.arguments import refuse
 from verify.claims import (
     denoiser_bounds,
     denoiser_dimension,
@@ -77,7 +78,13 @@ class Entry:
 
 def find(ids: Iterable[str]) -> list[Claim]:
     """The claims with these ids, all of them where none is given; an unknown id is refused with the nearest known one."""
-    return [CLAIMS[one_of("claim", name, CLAIMS)] for name in ids] or list(CLAIMS.values())
+    wanted = list(ids)
+    for name in wanted:
+        if name not in CLAIMS:
+            near = difflib.get_close_matches(name, CLAIMS, n=3, cutoff=0.4)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            refuse("claim", name, f"an id of python -m verify --list{hint}")
+    return [CLAIMS[name] for name in wanted] or list(CLAIMS.values())
 
 
 def evaluate(claim: Claim, *, full: bool = False) -> Entry:
