@@ -42,6 +42,7 @@ def of_lambda(variance: float) -> Gaussian:
 # ---- verdicts ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
 def test_verdict_control_and_contrast(claim):
     """As expected; the same check refutes the control, and supports the contrast of a refuted claim."""

@@ -42,6 +42,7 @@ REFUTED = {
 }
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("name", CLAIMS)
 def test_verdict(name):
     claim = CLAIMS[name]
@@ -49,6 +50,7 @@ def test_verdict(name):
     assert verdict.status == ("refuted" if name in REFUTED else "supported"), verdict.evidence
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("name", CLAIMS)
 def test_control_and_contrast(name):
     """The changed subject is refuted; a claim that is refuted has a subject on which its check passes."""

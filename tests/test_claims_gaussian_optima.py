@@ -12,6 +12,7 @@ from verify.claims.claim import judge
 VARIANCE, SNR = 2.0, (0.1, 30.0)
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("claim", optima.CLAIMS, ids=lambda claim: claim.id)
 def test_verdict_and_control(claim):
     assert judge(claim.check(False, claim.tolerance)).status == "supported"

@@ -17,6 +17,7 @@ def spreads(law: GaussianMixture) -> torch.Tensor:
     return law.components.variances
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("claim", others.CLAIMS, ids=lambda claim: claim.id)
 def test_verdict_and_control(claim):
     assert judge(claim.check(False, claim.tolerance)).status == "supported"

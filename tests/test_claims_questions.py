@@ -18,6 +18,7 @@ LEANS = {
 }
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("name", CLAIMS)
 def test_stays_open(name):
     claim = CLAIMS[name]
@@ -34,6 +35,7 @@ def test_leaning_in_full(name):
     assert verdict.leaning == LEANS[name], verdict.evidence
 
 
+@pytest.mark.slow  # make ledger runs these
 @pytest.mark.parametrize("name", CLAIMS)
 def test_control_and_contrast(name):
     claim = CLAIMS[name]
