@@ -195,11 +195,20 @@ def _steps_row(target: Target, base: Row, window: tuple[float, float], known: li
 
 
 def interpolated(rows: list[Row]) -> Callable[[int], Estimate]:
-    """K ↦ KL where K^p·KL is the polynomial in 1/K through these rows; exact for a sum of as many powers 1/K, 1/K², …"""
+    """K ↦ KL where K^p·KL is the polynomial in 1/K through these rows; exact for a sum of as many powers 1/K, 1/K², …
+
+    Its relative errors are the largest of the rows', which share one curve.
+    """
     order, sizes = rows[0]["order"], np.array([float(row["steps"]) for row in rows])
     scaled = sizes**order * np.array([row["value"] for row in rows])
     curve = np.polynomial.Polynomial.fit(1.0 / sizes, scaled, len(rows) - 1)
-    return lambda steps: Estimate(float(curve(1.0 / steps)) / float(steps) ** order, 0.0, 0.0, "interpolated")
+    stderr, bias = (max(float(row[error]) / float(row["value"]) for row in rows) for error in ("stderr", "bias"))
+
+    def at(steps: int) -> Estimate:
+        value = float(curve(1.0 / steps)) / float(steps) ** order
+        return Estimate(value, abs(value) * stderr, abs(value) * bias, "interpolated")
+
+    return at
 
 
 def _times(estimate: Estimate, factor: float) -> Estimate:
@@ -209,7 +218,7 @@ def _times(estimate: Estimate, factor: float) -> Estimate:
 
 def check(config: Config) -> None:
     """Refuse bad settings before any work."""
-    real("start-time", config.start_time, "a time T > the largest δ", low=max(STOPS[config.preset]))
+    real("start-time", config.start_time, "a time T > 1: above, steps of OU time are equal", low=1.0)
     real("epsilon2", config.epsilon2, "a number > 0", low=0.0)
     integer("seed", config.seed, 0)
 

@@ -263,7 +263,7 @@ def test_carried_rungs_have_the_form():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"start_time": 0.1}, "start-time = 0.1: expected a time T > the largest δ"),
+        ({"start_time": 1.0}, "start-time = 1.0: expected a time T > 1"),
         ({"start_time": np.nan}, "start-time = nan"),
         ({"epsilon2": 0.0}, r"epsilon2 = 0.0: expected a number > 0"),
         ({"seed": -1}, "seed = -1: expected an integer >= 0"),
