@@ -19,6 +19,8 @@ from verify import Grid
 
 CPU = torch.device("cpu")
 T = early.Config().start_time
+SPREAD = ((16, 0.01), (32, 0.03), (64, 0.02))
+"""K, and the relative standard error of a row there."""
 GAUSSIAN = {"null direction": np.array([1.5, 0.0]), "anisotropic Gaussian": np.geomspace(0.01, 4.0, 8)}
 """Families with closed forms, and their variances."""
 
@@ -154,6 +156,13 @@ def test_steps_between_known_rows(rows):
     level = float(at(between).value) * (1 + 1e-9)
     row = early._steps_row(early.law("null direction", "cpu"), known[0], (T, 1e-4), known, level)
     assert (row["value"], row["extrapolated"]) == (between, False)
+
+
+def test_steps_between_rows_carry_their_errors():
+    rows = [{"order": 1, "steps": k, "value": 1.0 / k, "stderr": s / k, "bias": 0.5 * s / k} for k, s in SPREAD]
+    found = early.interpolated(rows)(24)
+    assert float(found.value) == pytest.approx(1.0 / 24, rel=1e-12)
+    assert (float(found.stderr), float(found.bias)) == pytest.approx((0.03 / 24, 0.015 / 24), rel=1e-9)
 
 
 # ---- verdicts on these rows -----------------------------------------------------------------------------
