@@ -24,12 +24,12 @@ import torch
 from figures.entropy_scaling import draw
 from studies import entropy_verdicts, study
 from studies.dimension_scaling import numbers
-from studies.schedules import BEYOND, window
 from studies.store import Row
 from targets import Estimate, Target, get
 from targets.arguments import integer
 from verify import bounds, kl, samplers
 from verify.in_use import schedule
+from verify.span import BEYOND, span
 
 NAME = "entropy_scaling"
 SCHEDULES = ("optimal", "sqrt_slope", "entropic", "log_snr", "exponential_uniform")
@@ -116,7 +116,7 @@ def compute(setting: Row, place: torch.device) -> list[Row]:
     target = family.build(setting["size"], setting["seed"])
     target = target if place.type == "cpu" else target.to(device=place)
     base = {"family": setting["family"], "size": setting["size"], "identity": family.identity}
-    low, high = window(target)
+    low, high = span(target)
     rows = [
         {
             **base,

@@ -10,14 +10,12 @@ left for the others; all grids of a family share its window and start from the t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.optimize import root_scalar
 
 from figures.schedules import draw
 from studies import schedule_verdicts, study
@@ -31,6 +29,7 @@ from verify.in_use import SCHEDULES, schedule
 from verify.loss_curve import LossCurve
 from verify.losses import read_losses, simulated_losses
 from verify.oracle import Exact
+from verify.span import span
 
 NAME = "schedules"
 LEVELS = 100
@@ -80,8 +79,6 @@ FAMILIES = {
     "Markov chain": Family(lambda: get("bit_chain"), 0.5 * 0.1**15, seeds=(0, 5), quick=False),
     "digits": Family(lambda: get("digits"), 1.0 / 1797.0, seeds=(0, 5)),
 }
-BEYOND = 10.0
-"""e-folds of snr beyond a curve's own range between which a window's ends are sought."""
 DRAWN = "drawn at random"
 """Laws of a few atoms on the line drawn anew for every seed; they enter the loss part only, with as many seeds as most."""
 
@@ -98,23 +95,6 @@ def drawn_at_random(seed: int) -> Discrete:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(3, 9))
     return Discrete(rng.standard_normal((count, 1)), rng.dirichlet(np.ones(count)))
-
-
-def window(target: Target) -> tuple[float, float]:
-    """(γ_0, γ_K) of a law by the rule above."""
-    edges, curve = target.curve.edges, target.curve
-    try:
-        target.entropy()
-    except NotAvailableError:
-        left = lambda u: float(curve.mmse(np.exp(u)).value) / target.total_variance  # noqa: E731
-        return _crossing(lambda u: 0.99 - left(u), edges), _crossing(lambda u: 1e-3 - left(u), edges)
-    whole = float(curve.mutual_information(np.exp(edges[-1] + BEYOND)).value)
-    told = lambda u: float(curve.mutual_information(np.exp(u)).value) / whole  # noqa: E731
-    return _crossing(lambda u: told(u) - 1e-3, edges), _crossing(lambda u: told(u) - 0.999, edges)
-
-
-def _crossing(excess: Callable[[float], float], edges: np.ndarray) -> float:
-    return math.exp(root_scalar(excess, bracket=(edges[0] - BEYOND, edges[-1] + BEYOND), xtol=1e-6).root)
 
 
 def settings(config: Config) -> list[Row]:
@@ -149,7 +129,7 @@ def compute(setting: Row, place: torch.device) -> list[Row]:
 def _curve(setting: Row, _: torch.device) -> list[Row]:
     """mmse and √(−mmse′) along log γ, for the figure, and S²/4 of the window."""
     target = law(setting["family"])
-    low, high = window(target)
+    low, high = span(target)
     snr = np.geomspace(low, high, 200)
     length = target.curve.discretisation_length(low, high)
     quarter = {
@@ -170,7 +150,7 @@ def _schedule(setting: Row, place: torch.device) -> list[Row]:
     target, name = law(setting["family"]), setting["schedule"]
     rows = []
     for steps in sorted({*STEPS[setting["preset"]], SHOWN}):
-        grid = schedule(name, target, steps, window(target))
+        grid = schedule(name, target, steps, span(target))
         rows += _divergences(target, grid, setting, place, {"schedule": name, "steps": steps})
         if steps == SHOWN:
             rows.append({"quantity": "grid", "schedule": name, "steps": steps, "logsnr": np.log(grid.snr).tolist()})
@@ -200,7 +180,7 @@ def _marginal_optimal(setting: Row, place: torch.device) -> list[Row]:
         for steps in SEARCHED[setting["preset"]]:
             base = {"schedule": f"marginal_optimal ({sampler})", "steps": steps}
             try:
-                found = kl.marginal_optimal(target, samplers.get(sampler), steps=steps, snr=window(target))
+                found = kl.marginal_optimal(target, samplers.get(sampler), steps=steps, snr=span(target))
             except NotAvailableError as refusal:
                 rows.append({**base, "quantity": "refused", "value": None, "method": str(refusal)})
                 continue
@@ -217,7 +197,7 @@ def _noisy(setting: Row, _: torch.device) -> list[Row]:
     for seed in range(_seeds(family, setting["preset"])):
         chosen = chunk_seed(NAME, family, setting["seed"], seed)
         target = drawn_at_random(chosen) if family == DRAWN else law(family)
-        low, high = window(target)
+        low, high = span(target)
         log = simulated_losses(
             Exact(target), np.geomspace(low, high, LEVELS), setting["samples"] // LEVELS, seed=chosen
         )

@@ -11,11 +11,11 @@ import torch
 
 from figures import entropy_scaling as picture
 from studies import entropy_scaling, entropy_verdicts, study
-from studies.schedules import window
 from studies.store import Store, frame
 from targets import ArgumentError, Discrete
 from verify import kl, samplers
 from verify.in_use import schedule
+from verify.span import span
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -143,7 +143,7 @@ def test_rare_bits_by_hand(rows):
 def test_path_kl_by_its_table(rows, family, size):
     """K·KL by ddpm's own table from the exact start, on a window found from the curve, with κ read off the levels."""
     target = entropy_scaling.FAMILIES[family].build(size, 0)
-    ends = window(target)
+    ends = span(target)
     row = law(rows, family, size)
     assert (row["low"], row["high"]) == pytest.approx(ends, rel=1e-12)
     told = np.asarray(target.mutual_information(np.array(ends)).value) / row["information"]

@@ -13,6 +13,7 @@ from studies import schedule_verdicts, schedules, study
 from studies.store import Store, frame, read_rows
 from targets import ArgumentError, Discrete, GaussianMixture
 from verify.in_use import SCHEDULES, schedule
+from verify.span import span
 
 CPU = torch.device("cpu")
 GAUSSIAN, POINTS, NESTED, TAIL = "anisotropic Gaussian", "8 orthogonal points", "nested scales", "heavy tail"
@@ -79,7 +80,7 @@ def test_rows_are_complete_and_json(rows):
             assert all(row["value"] > 0 and row["stderr"] >= 0 and row["bias"] >= 0 for row in paths)
             (grid,) = [row["logsnr"] for row in mine if row["quantity"] == "grid"]
             assert len(grid) == 9
-            np.testing.assert_allclose(np.exp([grid[0], grid[-1]]), schedules.window(schedules.law(family)), rtol=1e-12)
+            np.testing.assert_allclose(np.exp([grid[0], grid[-1]]), span(schedules.law(family)), rtol=1e-12)
 
 
 def test_marginals_where_they_are_exact(rows):
@@ -144,7 +145,7 @@ def test_the_rarest(family):
 def test_windows(family):
     """By a second reading of the rule; and every schedule hits both ends and is no better than the best grid."""
     target = schedules.law(family)
-    ends = schedules.window(target)
+    ends = span(target)
     if family in ATOMS:
         whole = target.mutual_information(1e6 * ends[1])
         assert abs(float(whole.value) - float(target.entropy().value)) <= 4.0 * float(whole.stderr) + float(whole.bias)

@@ -5,7 +5,6 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from studies.schedules import window
 from targets import Target, get
 from verify import Grid
 from verify.equal_parts import equal_parts
@@ -13,6 +12,7 @@ from verify.loss_curve import LossCurve
 from verify.losses import read_losses, simulated_losses
 from verify.optimal import best_nodes
 from verify.oracle import Exact
+from verify.span import span
 
 LAWS = ("curved_mixture", "nested_scales", "digits")
 LIMIT = 3.0
@@ -23,7 +23,7 @@ LIMIT = 3.0
 def known(name: str) -> tuple[Target, tuple[float, float]]:
     """A law and its window, its curve already there."""
     target = get(name)
-    return target, window(target)
+    return target, span(target)
 
 
 def seconds(benchmark) -> float:

@@ -1,0 +1,158 @@
+"""Checkpoints: a safetensors file of the run's tensors, and what run it is as JSON in the file's header; never a pickle.
+
+A law is known again by its description and by its log density at eight fixed places and three noise levels, which depend on
+every parameter it has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from targets import ArgumentError, Level, Target
+from verify.learn.architecture import Architecture, Network
+from verify.learn.plan import Training
+from verify.learn.state import State, shapes
+
+Made = TypeVar("Made", Architecture, Training)
+
+FORMAT = "truerate network"
+VERSION = 1
+"""Changes whenever a network of the same numbers would denoise differently, or a run go on differently."""
+PLACES, SNR = 8, (0.1, 1.0, 10.0)
+"""Where a law's log density is taken: places, and noise levels in units of its variance a coordinate."""
+
+
+def save(file: Path, state: State, target: Target, training: Training) -> None:
+    """Write the run atomically: a reader or a crash sees the file before or after, never between."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": asdict(state.network.architecture),
+        "training": asdict(training),
+        "target": known_by(target),
+        "step": state.step,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        tensors = {name: value.cpu().contiguous() for name, value in state.tensors().items()}
+        save_file(tensors, partial, metadata={"truerate": json.dumps(header)})
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def resume(file: Path, target: Target, architecture: Architecture, training: Training) -> State:
+    """The run in `file`, which must be this one; anything else raises `ArgumentError`, saying what differs."""
+    found, state = load(file, target)
+    _same(file, "architecture", asdict(state.network.architecture), asdict(architecture))
+    _same(file, "training", asdict(found), asdict(training))
+    return state
+
+
+def load(file: Path, target: Target) -> tuple[Training, State]:
+    """The run in `file`, on the CPU; raises `ArgumentError` where it is no checkpoint of a network of this target."""
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            header = _header(file, opened.metadata())
+            _same_target(file, header["target"], target)
+            architecture, training = _of(file, Architecture, header), _of(file, Training, header)
+            found = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
+            _same_shapes(file, architecture, training, found)
+            tensors = {name: opened.get_tensor(name) for name in found}
+    except (SafetensorError, OSError) as error:
+        raise ArgumentError(f"file = {str(file)!r}: expected a checkpoint of verify.learn: {error}") from error
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            _refuse(file, name, "not finite", "finite weights")
+    state = State.fresh(Network(architecture), training.bands, (0.0, 1.0))
+    state.restore(tensors, header["step"])
+    return training, state
+
+
+def known_by(target: Target) -> dict[str, Any]:
+    """What tells this law from any other: its description, and log densities at places of its own scale."""
+    draws = np.random.default_rng(0)
+    scale = math.sqrt(target.total_variance / target.dim) or 1.0
+    places = torch.from_numpy(scale * draws.standard_normal((PLACES, target.dim))).to(target.mean) + target.mean
+    levels = [Level.from_snr(snr / scale**2, "ve") for snr in SNR]
+    values = [target.log_prob(places, level).tolist() for level in levels]
+    return {"description": repr(target), "dim": target.dim, "log_prob": values}
+
+
+def _header(file: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {})["truerate"])
+        version, step = header["version"], header["step"]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        _refuse(file, "header", metadata, "that of a checkpoint of verify.learn")
+    if version != VERSION:
+        _refuse(
+            file, "version", version, f"{VERSION}, which is what this code reads: train again, or use the code it is of"
+        )
+    if not isinstance(step, int) or step < 0:
+        _refuse(file, "step", step, "a number of steps")
+    return header
+
+
+def _same_target(file: Path, found: Any, target: Target) -> None:
+    ours = known_by(target)
+    try:
+        for key in ("description", "dim"):
+            if found[key] != ours[key]:
+                _refuse(file, f"target {key}", found[key], f"{ours[key]}: a network of another target")
+        same = np.allclose(found["log_prob"], ours["log_prob"], rtol=1e-9, atol=1e-9)
+    except (KeyError, TypeError, ValueError):
+        _refuse(file, "target", found, "the description of a target")
+    if not same:
+        _refuse(file, "target log_prob", found["log_prob"], f"that of {target!r}: its parameters are others")
+
+
+def _of(file: Path, kind: type[Made], header: dict[str, Any]) -> Made:
+    """The architecture or training in a header, checked as any other."""
+    name = kind.__name__.lower()
+    try:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header[name].items()}
+        made = kind(**values)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        _refuse(file, name, header.get(name), f"its numbers ({error})")
+    return made
+
+
+def _same_shapes(file: Path, architecture: Architecture, training: Training, found: dict[str, tuple[int, ...]]) -> None:
+    """Refuse tensors of other shapes than the header says, before any of either is made."""
+    try:
+        if architecture.blocks > len(found):
+            raise OverflowError(f"{architecture.blocks} blocks in {len(found)} tensors")
+        wanted = shapes(architecture, training.bands)
+    except (RuntimeError, OverflowError) as error:
+        raise ArgumentError(
+            f"file = {str(file)!r}: architecture = {architecture}: expected that of its tensors"
+        ) from error
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            _refuse(file, name, found.get(name, "missing"), f"a tensor of shape {wanted.get(name, 'none')}")
+
+
+def _same(file: Path, what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for key, value in wanted.items():
+        if found[key] != value:
+            _refuse(
+                file, f"{what}.{key}", found[key], f"{value}: another {what}; name another file, or ask for this one"
+            )
+
+
+def _refuse(file: Path, what: str, found: object, expected: str) -> NoReturn:
+    shown = str(found)
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    raise ArgumentError(f"file = {str(file)!r}: {what} = {shown}: expected {expected}")
