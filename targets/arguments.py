@@ -42,7 +42,7 @@ def real(name: str, value: object, expected: str, low: float = -math.inf, high: 
     """A finite float with low < value < high (`expected` words the interval)."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         refuse(name, value, expected)
     if not (math.isfinite(number) and low < number < high):
         refuse(name, value, expected)

@@ -39,12 +39,9 @@ class Architecture:
     blocks: int = 3
 
     def __post_init__(self) -> None:
-        integer("dim", self.dim, 1)
-        integer("rank", self.rank, 1)
-        integer("width", self.width, 1)
-        integer("blocks", self.blocks, 1)
-        if self.rank > self.dim:
-            integer("dim", self.dim, self.rank)
+        for name in ("dim", "rank", "width", "blocks"):
+            object.__setattr__(self, name, integer(name, getattr(self, name), 1))
+        integer("dim", self.dim, self.rank)
 
     @classmethod
     def sized(cls, dim: int) -> Architecture:
@@ -83,10 +80,11 @@ class Network(nn.Module):
         self.mean = nn.Parameter(torch.zeros(dim))
         self.reading = nn.Parameter(torch.zeros(rank, dim))
         self.writing = nn.Parameter(torch.zeros(rank, dim))
-        self.inward = nn.Linear(rank, width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(architecture.blocks))
-        self.norm = nn.LayerNorm(width)
-        self.outward = nn.Linear(width, rank)
+        with torch.random.fork_rng(devices=[]):  # layers draw weights, from the global generator, that are overwritten
+            self.inward = nn.Linear(rank, width)
+            self.blocks = nn.ModuleList(Block(width) for _ in range(architecture.blocks))
+            self.norm = nn.LayerNorm(width)
+            self.outward = nn.Linear(width, rank)
         self.register_buffer("spread", torch.zeros(rank))
         self.register_buffer("rest", torch.zeros(()))
         self.register_buffer("logsnr", torch.tensor([0.0, 1.0], dtype=torch.float64))

@@ -67,16 +67,19 @@ def load(file: Path, target: Target) -> tuple[Training, State]:
             header = _header(file, opened.metadata())
             _same_target(file, header["target"], target)
             architecture, training = _of(file, Architecture, header), _of(file, Training, header)
+            step = _step(file, header["step"], training)
             found = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
             _same_shapes(file, architecture, training, found)
             tensors = {name: opened.get_tensor(name) for name in found}
     except (SafetensorError, OSError) as error:
         raise ArgumentError(f"file = {str(file)!r}: expected a checkpoint of verify.learn: {error}") from error
-    for name, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            _refuse(file, name, "not finite", "finite weights")
     state = State.fresh(Network(architecture), training.bands, (0.0, 1.0))
-    state.restore(tensors, header["step"])
+    for name, own in state.tensors().items():
+        if tensors[name].dtype != own.dtype:
+            _refuse(file, f"{name}.dtype", tensors[name].dtype, str(own.dtype))
+        if not bool(torch.isfinite(tensors[name]).all()):
+            _refuse(file, name, "not finite", "finite weights")
+    state.restore(tensors, step)
     return training, state
 
 
@@ -93,27 +96,37 @@ def known_by(target: Target) -> dict[str, Any]:
 def _header(file: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     try:
         header = json.loads((metadata or {})["truerate"])
-        version, step = header["version"], header["step"]
-    except (KeyError, TypeError, json.JSONDecodeError):
+        version = header["version"]
+    except (KeyError, TypeError, ValueError, RecursionError):
         _refuse(file, "header", metadata, "that of a checkpoint of verify.learn")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         _refuse(
             file, "version", version, f"{VERSION}, which is what this code reads: train again, or use the code it is of"
         )
-    if not isinstance(step, int) or step < 0:
-        _refuse(file, "step", step, "a number of steps")
+    for key in ("target", "architecture", "training", "step"):
+        if key not in header:
+            _refuse(file, "header", sorted(header), f"that of a checkpoint of verify.learn, with {key}")
     return header
+
+
+def _step(file: Path, found: Any, training: Training) -> int:
+    if type(found) is not int or not 0 <= found <= training.steps:
+        _refuse(file, "step", found, f"a number of steps from 0 to {training.steps}")
+    return found
 
 
 def _same_target(file: Path, found: Any, target: Target) -> None:
     ours = known_by(target)
-    try:
-        for key in ("description", "dim"):
-            if found[key] != ours[key]:
-                _refuse(file, f"target {key}", found[key], f"{ours[key]}: a network of another target")
-        same = np.allclose(found["log_prob"], ours["log_prob"], rtol=1e-9, atol=1e-9)
-    except (KeyError, TypeError, ValueError):
+    if not isinstance(found, dict) or found.keys() != ours.keys():
         _refuse(file, "target", found, "the description of a target")
+    for key in ("description", "dim"):
+        if found[key] != ours[key]:
+            _refuse(file, f"target {key}", found[key], f"{ours[key]}: a network of another target")
+    try:
+        theirs = np.asarray(found["log_prob"], dtype=np.float64)
+        same = theirs.shape == (len(SNR), PLACES) and np.allclose(theirs, ours["log_prob"], rtol=1e-9, atol=1e-9)
+    except (TypeError, ValueError, OverflowError):
+        same = False
     if not same:
         _refuse(file, "target log_prob", found["log_prob"], f"that of {target!r}: its parameters are others")
 
@@ -124,7 +137,7 @@ def _of(file: Path, kind: type[Made], header: dict[str, Any]) -> Made:
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header[name].items()}
         made = kind(**values)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         _refuse(file, name, header.get(name), f"its numbers ({error})")
     return made
 

@@ -29,19 +29,24 @@ class Training:
     snr: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        integer("steps", self.steps, 1)
-        integer("batch", self.batch, 1)
-        integer("bands", self.bands, 1)
-        integer("seed", self.seed, 0)
-        real("rate", self.rate, "a number > 0", low=0.0)
-        real("half_life", self.half_life, "a share strictly between 0 and 1", low=0.0, high=1.0)
-        real("logged", self.logged, "a share, 0 < share <= 1", low=0.0, high=math.nextafter(1.0, 2.0))
+        share = math.nextafter(1.0, 2.0)
+        checked: dict[str, object] = {
+            name: integer(name, getattr(self, name), 1) for name in ("steps", "batch", "bands")
+        }
+        checked["seed"] = integer("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            refuse("seed", self.seed, "an integer < 2^63")
+        checked["rate"] = real("rate", self.rate, "a number > 0", low=0.0)
+        checked["half_life"] = real("half_life", self.half_life, "a share strictly between 0 and 1", low=0.0, high=1.0)
+        checked["logged"] = real("logged", self.logged, "a share, 0 < share <= 1", low=0.0, high=share)
         if self.snr is not None:
             if not isinstance(self.snr, tuple) or len(self.snr) != 2:
                 refuse("snr", self.snr, "a pair (low, high)")
-            low, high = (real("snr", value, "two numbers > 0", low=0.0) for value in self.snr)
+            low, high = checked["snr"] = tuple(real("snr", value, "two numbers > 0", low=0.0) for value in self.snr)
             if not low < high:
                 refuse("snr", self.snr, "low < high")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def decay(self, step: int) -> float:
         """Of the moving average: the first steps count no longer than they lasted."""

@@ -41,6 +41,12 @@ class State:
         self.step += 1
         get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.step)
 
+    def check(self) -> None:
+        """Raise `FloatingPointError` where a weight is not finite, which the loss shows one step later only."""
+        for name, value in self.network.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise FloatingPointError(f"{name} is not finite after step {self.step - 1}")
+
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, for a file."""
         named = {f"network.{name}": value for name, value in self.network.state_dict().items()}

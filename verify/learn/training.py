@@ -126,11 +126,15 @@ def _run(
     else:
         state = _begin(target, training, architecture, device)
     law = target.to(dtype=torch.float32)
-    kept = f"last good checkpoint: {file}" if file is not None else "no file was given to keep checkpoints in"
     every = max(1, training.steps // CHECKPOINTS)
     with bar(state, training.steps, progress) as tick:
         while state.step < training.steps:
-            _step(law, state, training, kept, tick)
+            try:
+                _step(law, state, training, tick)
+                if state.step % every == 0 or state.step == training.steps:
+                    state.check()
+            except FloatingPointError as error:
+                raise DivergedError(f"{error}; lower rate (now {training.rate:g}); {_kept(file)}") from None
             if file is not None and (state.step % every == 0 or state.step == training.steps):
                 checkpoint.save(file, state, target, training)
     return _trained(state, training)
@@ -150,7 +154,7 @@ def _begin(target: Target, training: Training, architecture: Architecture, devic
     return State.fresh(network.to(device), training.bands, logsnr)
 
 
-def _step(law: Target, state: State, training: Training, kept: str, tick: Callable[[Tensor, Tensor], None]) -> None:
+def _step(law: Target, state: State, training: Training, tick: Callable[[Tensor, Tensor], None]) -> None:
     """One step of Adam on fresh draws: every stratum of log γ has one sample."""
     network, device, batch = state.network, law.mean.device, training.batch
     draws = stream(training.seed, f"training step {state.step}", law)
@@ -164,24 +168,28 @@ def _step(law: Target, state: State, training: Training, kept: str, tick: Callab
     weighted = (snr + 1.0 / network.spread.max().clamp(min=1e-30)) * losses
     if not bool(torch.isfinite(weighted).all()):
         worst = float(snr[~torch.isfinite(weighted)][0].log())
-        raise DivergedError(
-            f"the loss is not finite at step {state.step} and log snr {worst:.3f}; lower rate (now {training.rate:g}); {kept}"
-        )
+        raise FloatingPointError(f"the loss is not finite at step {state.step} and log snr {worst:.3f}")
     for group in state.optimiser.param_groups:
         group["lr"] = training.rate * group["share"] * training.scale(state.step)
     state.optimiser.zero_grad(set_to_none=True)
     weighted.mean().backward()
     largest = torch.nn.utils.get_total_norm([p.grad for p in state.weights if p.grad is not None], math.inf)
     if not bool(torch.isfinite(largest)):
-        raise DivergedError(
-            f"the gradient is not finite at step {state.step}, where the largest loss is at log snr "
-            f"{float(snr[weighted.argmax()].log()):.3f}; lower rate (now {training.rate:g}); {kept}"
+        worst = float(snr[weighted.argmax()].log())
+        raise FloatingPointError(
+            f"the gradient is not finite at step {state.step}, where the largest loss is at log snr {worst:.3f}"
         )
     state.optimiser.step()
     state.advance(training.decay(state.step))
     if state.step > (1.0 - training.logged) * training.steps:
         state.bands.add(place, losses.detach())
     tick(place, (snr * losses).detach() / network.architecture.dim)
+
+
+def _kept(file: Path | None) -> str:
+    if file is None:
+        return "no file was given to keep checkpoints in"
+    return f"last good checkpoint: {file}" if file.exists() else f"no checkpoint was made yet in {file}"
 
 
 def _out_of_memory(error: RuntimeError | MemoryError, training: Training, architecture: Architecture) -> NoReturn:
