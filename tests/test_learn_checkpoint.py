@@ -48,7 +48,7 @@ def test_load_returns_what_train_returned(good):
     assert same(found, trained)
     assert found.training == PLAN
     assert found.network.architecture == SMALL
-    assert found.network.mean.dtype == torch.float64
+    assert found.network.shift.dtype == torch.float64
     assert not any(p.requires_grad for p in found.network.parameters())
     x, snr = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)[:, None], torch.full((9,), 3.0, dtype=torch.float64)
     assert torch.equal(found.network(x, snr), trained.network(x, snr))
@@ -59,7 +59,7 @@ def test_the_file_is_safetensors_and_nothing_imports_pickle(good):
     """Arrays by name, JSON in the header; no module of verify.learn imports pickle or calls torch.load or torch.save."""
     tensors = load_file(good[0])
     doubles = {name for name, value in tensors.items() if value.dtype == torch.float64}
-    assert doubles == {"bands", "network.logsnr", "average.logsnr"}
+    assert doubles == {"bands", *(f"{kind}.{name}" for kind in ("network", "average") for name in ("logsnr", "centre"))}
     assert all(value.dtype == torch.float32 for name, value in tensors.items() if name not in doubles)
     assert {name.split(".")[0] for name in tensors} == {"network", "average", "exp_avg", "exp_avg_sq", "bands"}
     header = header_of(good[0])

@@ -61,7 +61,17 @@ class TestSuite:
 
     @pytest.mark.parametrize("name", ["codebook_d8", pytest.param("full_d2", marks=pytest.mark.slow)])
     def test_two_percent_more_error_is_caught(self, name, monkeypatch):
-        suite.test_two_percent_more_error_is_caught(name, "learned", monkeypatch)
+        """The twin: asked, the network errs by 2% more than it declared."""
+        at, oracle = suite.LEVELS[1], learned(suite.TARGETS[name], points=4096)
+        oracle.moments(*suite.levels(at))
+        honest = Learned.denoiser
+
+        def worse(self, y, level):
+            exact = self.target.denoiser(y, level)
+            return exact + 1.02 * (honest(self, y, level) - exact)
+
+        monkeypatch.setattr(Learned, "denoiser", worse)
+        assert (suite.excess(oracle, at, 60, 200_000) > 1.0).any()
 
     @pytest.mark.parametrize("name", ["curved_mixture", "codebook_d8"])
     def test_jacobians(self, name):
@@ -103,7 +113,7 @@ def test_one_seed_one_set():
     assert np.array_equal(other.loss_rows(snr[::-1]), rows[:, ::-1])
     assert np.array_equal(other.loss_rows(snr[1:2]), rows[:, 1:2])
     assert np.array_equal(EvaluationSet(oracle, points=16).loss_rows(snr[[2, 0]]), rows[:, [2, 0]])
-    assert not np.isclose(EvaluationSet(oracle, points=16, seed=2).loss_rows(snr), rows).any()
+    assert not np.isclose(EvaluationSet(oracle, points=16, seed=2).loss_rows(snr), rows, rtol=1e-9).any()
     table = EvaluationSet(oracle, points=16).curve(snr)
     assert np.array_equal(table["loss"], rows[0])
 

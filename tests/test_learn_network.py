@@ -33,7 +33,7 @@ def network(dim: int, rank: int, law: Principal, *, width: int = 16, snr: tuple[
 
 def nonlinear(dim: int, rank: int, *, snr: tuple[float, float] = RANGE) -> Network:
     """A network whose inner layers act: its outward layer is not zero, its reading is not its writing."""
-    made = network(dim, rank, Principal(normal(dim), axes(dim, rank), normal(rank).square() + 0.1, 0.3), snr=snr)
+    made = network(dim, rank, Principal(normal(dim), axes(dim, rank), normal(rank).square() + 0.1, 0.3, 9.0), snr=snr)
     made.outward.weight.copy_(normal(rank, 16, seed=5))
     made.inward.bias.copy_(normal(16, seed=7))
     made.reading.add_(0.1 * normal(rank, dim, seed=6))
@@ -49,7 +49,7 @@ def spiked(dim: int, spread: Tensor, rest: float) -> tuple[Gaussian, Principal]:
     """N(μ, Bᵀ diag(spread) B + rest (1 − BᵀB)), and its principal data."""
     basis, mean = axes(dim, len(spread)), normal(dim, seed=2)
     matrix = (basis.mT * spread) @ basis + rest * (torch.eye(dim) - basis.mT @ basis)
-    return Gaussian(mean.numpy(), matrix.numpy()), Principal(mean, basis, spread, rest)
+    return Gaussian(mean.numpy(), matrix.numpy()), Principal(mean, basis, spread, rest, 9.0)
 
 
 # ---- the formulas ----------------------------------------------------------------------------------------------------
@@ -167,10 +167,10 @@ def test_an_oracle_leaves_the_network_as_it_was():
     before = {name: value.clone() for name, value in made.state_dict().items()}
     Learned(law.to(dtype=torch.float32), made)
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
-    assert made.mean.dtype == torch.float64
+    assert made.shift.dtype == torch.float64
     square = Learned(law, made).moments(*(torch.tensor([v]).double().numpy() for v in (0.6, 0.8))).square
     assert bool(torch.isfinite(torch.from_numpy(square)).all())
-    assert made.mean.requires_grad
+    assert made.shift.requires_grad
 
 
 @pytest.mark.parametrize("snr", [RANGE, (1e-30, 1e-20), (1e-3, 3e40)])

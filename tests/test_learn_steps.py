@@ -135,14 +135,14 @@ def test_half_life_of_the_average():
 def test_the_average_follows_the_weights():
     """decay·average + (1 − decay)·weights, after every step, and what is returned is the average."""
     state = State.fresh(training._begin(LAW, PLAN, SMALL, torch.device("cpu")).network, 3, (0.0, 1.0))
-    before = state.average.mean.clone()
+    before = state.average.shift.clone()
     with torch.no_grad():
-        state.network.mean.add_(1.0)
+        state.network.shift.add_(1.0)
     state.advance(0.75)
-    torch.testing.assert_close(state.average.mean, before + 0.25)
+    torch.testing.assert_close(state.average.shift, before + 0.25)
     assert state.step == 1
     kept = training._trained(state, PLAN)
-    torch.testing.assert_close(kept.network.mean, (before + 0.25).double(), rtol=1e-7, atol=0.0)
+    torch.testing.assert_close(kept.network.shift, (before + 0.25).double(), rtol=1e-7, atol=0.0)
 
 
 @pytest.mark.parametrize(("step", "scale"), [(0, 0.05), (500, 0.5)])
@@ -155,12 +155,12 @@ def test_rates_of_outer_layers(step, scale):
     before = training._begin(WIDE, plan, OF_WIDE, torch.device("cpu")).network.state_dict()
     state = training._begin(WIDE, plan, OF_WIDE, torch.device("cpu"))
     state.step = step
-    training._step(WIDE.to(dtype=torch.float32), state, plan, lambda *_: None)
+    training._step(WIDE, state, plan, lambda *_: None)
     after = state.network.state_dict()
     sizes = {
         "outward.bias": 1e-3,
         "writing": 1e-3 / 8**0.5,
-        "mean": 1e-3 / 8**0.5 * float(before["spread"].max()) ** 0.5,
+        "shift": 1e-3 / 8**0.5 * float(before["spread"].max()) ** 0.5,
     }
     for name, size in sizes.items():
         assert float((after[name] - before[name]).abs().median()) == pytest.approx(size, rel=1e-2), name

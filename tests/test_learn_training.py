@@ -60,7 +60,7 @@ def test_one_seed_one_network(law, small, tmp_path):
     assert not same(first, train(law, replace(PLAN, seed=1), small))
     assert first.step == PLAN.steps
     assert first.training == PLAN
-    assert first.network.mean.dtype == torch.float64
+    assert first.network.shift.dtype == torch.float64
     assert not any(p.requires_grad for p in first.network.parameters())
 
 
@@ -70,7 +70,7 @@ def test_the_seed_decides_the_start():
         training._begin(WIDE, replace(PLAN, seed=seed), OF_WIDE, torch.device("cpu")).network.state_dict()
         for seed in (0, 0, 1)
     )
-    for name in ("inward.weight", "blocks.0.outer.weight", "mean", "reading", "spread"):
+    for name in ("inward.weight", "blocks.0.outer.weight", "centre", "reading", "spread"):
         assert torch.equal(first[name], again[name])
         assert not torch.equal(first[name], other[name]), name
 
@@ -191,7 +191,7 @@ def test_cuda_learns_as_well_as_the_cpu(tmp_path, monkeypatch):
     plan, small = Training(steps=300, batch=256, rate=1e-2, snr=(0.05, 50.0)), Architecture(1, 1, 32, 1)
     there = LAW.to(device="cuda")
     here, whole = train(LAW, plan, small), train(there, plan, small, file=tmp_path / "whole")
-    assert whole.network.mean.device.type == "cuda"
+    assert whole.network.shift.device.type == "cuda"
     assert 1 / 1.5 < excess_path(whole.network.cpu()) / excess_path(here.network) < 1.5
     with monkeypatch.context() as patched:
         interrupt(patched, 200, KeyboardInterrupt())
@@ -199,5 +199,5 @@ def test_cuda_learns_as_well_as_the_cpu(tmp_path, monkeypatch):
             train(there, plan, small, file=tmp_path / "run")
     resumed = train(there, plan, small, file=tmp_path / "run")
     assert excess_path(resumed.network.cpu()) == pytest.approx(excess_path(whole.network), rel=1e-3)
-    assert load(tmp_path / "whole", LAW).network.mean.device.type == "cpu"
-    assert load(tmp_path / "whole", there).network.mean.device.type == "cuda"
+    assert load(tmp_path / "whole", LAW).network.shift.device.type == "cpu"
+    assert load(tmp_path / "whole", there).network.shift.device.type == "cuda"

@@ -21,6 +21,8 @@ BEYOND = 10.0
 
 def span(target: Target) -> tuple[float, float]:
     """(γ_0, γ_K) of a law by the rule above; a law without variance has none and raises `ArgumentError`."""
+    if not isinstance(target, Target):
+        refuse("target", target, "a target")
     if target.total_variance <= 0.0:
         refuse("target", target, "a law that varies: a point mass is told at no noise level")
     edges, curve = target.curve.edges, target.curve

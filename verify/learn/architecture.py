@@ -6,9 +6,11 @@ With x = y/α = X + Z/√γ, centre μ, principal directions A, B (r of them) of
     F    =  MLP(√(γ/(1 + γλ)) z, log γ)            (r,)      its input has unit variance at every level
     m̂(x) =  μ + ρ (x − μ) + B {(s − ρ) z + √(λ/(1 + γλ)) F},     s_i = γλ_i/(1 + γλ_i),  ρ = γv/(1 + γv)
 
-which is the preconditioning of Karras et al. (2206.00364, eq. 7: c_skip, c_out, c_in), one variance a direction in place of
-one for all.  F = 0 gives the best linear denoiser of a Gaussian with these variances; the MLP learns what is left, in units
-of that denoiser's own error.  A, B and μ are trained too: A = Bᵀ at the start, where B and λ come from principal.py.
+μ is a fixed centre, in float64, and a trained shift from it: training sees x − centre only, so that a law far from the
+origin is learned as well as one around it.  This is the preconditioning of Karras et al. (2206.00364, eq. 7: c_skip, c_out,
+c_in), one variance a direction in place of one for all.  F = 0 gives the best linear denoiser of a Gaussian with these
+variances; the MLP learns what is left, in units of that denoiser's own error.  A, B and the shift are trained too: A = Bᵀ at
+the start, where B, λ and the centre come from principal.py.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Block(nn.Module):
 class Network(nn.Module):
     """m̂ of the formulas above, for levels between the two `logsnr`."""
 
-    mean: nn.Parameter
+    centre: Tensor
     spread: Tensor
     rest: Tensor
     logsnr: Tensor
@@ -77,7 +79,7 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         dim, rank, width = architecture.dim, architecture.rank, architecture.width
-        self.mean = nn.Parameter(torch.zeros(dim))
+        self.shift = nn.Parameter(torch.zeros(dim))
         self.reading = nn.Parameter(torch.zeros(rank, dim))
         self.writing = nn.Parameter(torch.zeros(rank, dim))
         with torch.random.fork_rng(devices=[]):  # layers draw weights, from the global generator, that are overwritten
@@ -85,6 +87,7 @@ class Network(nn.Module):
             self.blocks = nn.ModuleList(Block(width) for _ in range(architecture.blocks))
             self.norm = nn.LayerNorm(width)
             self.outward = nn.Linear(width, rank)
+        self.register_buffer("centre", torch.zeros(dim, dtype=torch.float64))
         self.register_buffer("spread", torch.zeros(rank))
         self.register_buffer("rest", torch.zeros(()))
         self.register_buffer("logsnr", torch.tensor([0.0, 1.0], dtype=torch.float64))
@@ -92,7 +95,7 @@ class Network(nn.Module):
     def initialise(self, law: Principal, logsnr: tuple[float, float], generator: torch.Generator) -> None:
         """The best linear denoiser, and random inner weights: uniform within 1/√inputs, the outward layer zero."""
         with torch.no_grad():
-            self.mean.copy_(law.mean)
+            self.centre.copy_(law.mean)
             self.reading.copy_(law.basis)
             self.writing.copy_(law.basis)
             self.spread.copy_(law.variances)
@@ -107,17 +110,21 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, snr: Tensor) -> Tensor:
         """m̂ at rows x = y/α (n, dim) and their γ (n,)."""
+        return self.centre + self.centred(x - self.centre, snr)
+
+    def centred(self, x: Tensor, snr: Tensor) -> Tensor:
+        """m̂ − centre at rows x − centre."""
         gain = snr[:, None]
         across, filtered = gain * self.rest / (1.0 + gain * self.rest), 1.0 / (1.0 + gain * self.spread)
-        centred = x - self.mean
-        seen = centred @ self.reading.mT
+        moved = x - self.shift
+        seen = moved @ self.reading.mT
         features = self._features(snr)
         hidden = self.inward((gain * filtered).sqrt() * seen)
         for block in self.blocks:
             hidden = block(hidden, features)
         learned = self.outward(nn.functional.silu(self.norm(hidden)))
         inside = (gain * self.spread * filtered - across) * seen + (self.spread * filtered).sqrt() * learned
-        return self.mean + across * centred + inside @ self.writing
+        return self.shift + across * moved + inside @ self.writing
 
     def _features(self, snr: Tensor) -> Tensor:
         """The level's place τ in [0, 1] along log γ, and cos(πkτ), k = 1 … FREQUENCIES."""

@@ -1,7 +1,7 @@
 """Checkpoints: a safetensors file of the run's tensors, and what run it is as JSON in the file's header; never a pickle.
 
-A law is known again by its description and by its log density at eight fixed places and three noise levels, which depend on
-every parameter it has.
+A law is known again by its description and by its log density at eight fixed places and three noise levels, to 1e-9: they
+depend on every parameter that it has.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -79,6 +79,12 @@ def load(file: Path, target: Target) -> tuple[Training, State]:
             _refuse(file, f"{name}.dtype", tensors[name].dtype, str(own.dtype))
         if not bool(torch.isfinite(tensors[name]).all()):
             _refuse(file, name, "not finite", "finite weights")
+        unsigned = name == "bands" or name.endswith((".spread", ".rest")) or name.startswith("exp_avg_sq.")
+        if unsigned and bool((tensors[name] < 0).any()):
+            _refuse(file, name, float(tensors[name].min()), "numbers >= 0")
+    for name, _ in state.network.named_buffers():
+        if not torch.equal(tensors[f"network.{name}"], tensors[f"average.{name}"]):
+            _refuse(file, f"average.{name}", "other numbers", f"those of network.{name}")
     state.restore(tensors, step)
     return training, state
 
@@ -99,6 +105,8 @@ def _header(file: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
         version = header["version"]
     except (KeyError, TypeError, ValueError, RecursionError):
         _refuse(file, "header", metadata, "that of a checkpoint of verify.learn")
+    if header.get("format") != FORMAT:
+        _refuse(file, "format", header.get("format"), repr(FORMAT))
     if type(version) is not int or version != VERSION:
         _refuse(
             file, "version", version, f"{VERSION}, which is what this code reads: train again, or use the code it is of"
@@ -136,6 +144,8 @@ def _of(file: Path, kind: type[Made], header: dict[str, Any]) -> Made:
     name = kind.__name__.lower()
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header[name].items()}
+        if values.keys() != {field.name for field in fields(kind)}:
+            raise KeyError(f"expected {', '.join(field.name for field in fields(kind))}")
         made = kind(**values)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         _refuse(file, name, header.get(name), f"its numbers ({error})")

@@ -63,14 +63,20 @@ class ErrorCurve:
 
     def floor(self) -> Estimate:
         """½ ∫ E‖first − second‖² dγ over the measured range, nats; bias: what every second level alone would change."""
-        snr = self._nodes()
-        weight = 0.5 * np.gradient(np.log(snr)) * snr
-        weight[[0, -1]] *= 0.5
+        snr, weight = self._nodes()
         return self._sum(snr, weight, "floor")
+
+    def floor_rows(self, high: float, every: int = 1) -> np.ndarray:
+        """The same up to γ = `high`, with every replicate and with each one left out, shape (33,); from every n-th level.
+
+        Curves of one target, seed and number of points share their draws: ratios of their rows have the errors of ratios.
+        """
+        snr, weight = self._nodes(real("high", high, "a level of the measured range", low=float(self.snr[0])))
+        return self._interpolated(snr, integer("every", every, 1)) @ weight
 
     def reached(self, level: float) -> float:
         """The γ up to which ½ ∫ E‖first − second‖² dγ stays below `level` nats; at most the last measured one."""
-        level, snr = real("level", level, "a number of nats > 0", low=0.0), self._nodes()
+        level, (snr, _) = real("level", level, "a number of nats > 0", low=0.0), self._nodes()
         so_far = cumulative_trapezoid(0.5 * snr * self.at(snr)[0], np.log(snr), initial=0.0)
         return float(np.exp(np.interp(level, so_far, np.log(snr))))
 
@@ -80,10 +86,14 @@ class ErrorCurve:
             refuse("grid", grid, "a Grid, e.g. Grid.log_snr(64, snr=(0.01, 100.0))")
         return self._sum(grid.snr[:-1], 0.5 * np.diff(grid.snr), "error on a grid")
 
-    def _nodes(self) -> np.ndarray:
-        snr = np.geomspace(self.snr[0], self.snr[-1], NODES)
-        snr[[0, -1]] = self.snr[[0, -1]]
-        return snr
+    def _nodes(self, high: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Places up to `high` and the weights of ½ ∫ · dγ there."""
+        top = float(self.snr[-1]) if high is None else high
+        snr = np.geomspace(self.snr[0], top, NODES)
+        snr[[0, -1]] = self.snr[0], top
+        weight = 0.5 * np.gradient(np.log(snr)) * snr
+        weight[[0, -1]] *= 0.5
+        return snr, weight
 
     def _sum(self, snr: np.ndarray, weight: np.ndarray, what: str) -> Estimate:
         rows = self._interpolated(snr, 1) @ weight

@@ -4,8 +4,8 @@
     path KL of ddpm  =  KL_init + ½ Σ_k h_k ℓ(γ_k) − ΔI,      ΔI = I(γ_K) − I(γ_0)
 
 The set is drawn once from a seed: the same X at every level, and a noise of its own for each, so that two networks or two
-runs are compared on the same draws.  Of the exact denoiser only ΔI and mmse enter, and neither its answers nor the error
-moments of an oracle: the sum is a second path to `kl.path`.
+runs are compared on the same draws.  Of the law only ΔI and mmse enter, and no error moments of an oracle; a network
+answers by itself, without the exact denoiser.  The sum is a second path to `kl.path`.
 """
 
 from __future__ import annotations

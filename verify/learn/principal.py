@@ -20,12 +20,16 @@ DRAWS = 2048
 
 @dataclass(frozen=True, eq=False)
 class Principal:
-    """`mean` (d,), orthonormal directions as rows of `basis` (r, d), `variances` along them (r,), mean variance across."""
+    """`mean` (d,), orthonormal directions as rows of `basis` (r, d), `variances` along them (r,), mean variance across.
+
+    `widest`: the largest ‖X − mean‖ that was drawn.
+    """
 
     mean: Tensor
     basis: Tensor
     variances: Tensor
     rest: float
+    widest: float
 
 
 def principal(target: Target, rank: int, seed: int) -> Principal:
@@ -40,4 +44,5 @@ def principal(target: Target, rank: int, seed: int) -> Principal:
         basis = torch.linalg.qr(first.mT @ weights).Q.mT
     variances = (second @ basis.mT).square().mean(0)
     across = float(second.square().sum(1).mean() - variances.sum())
-    return Principal(mean, basis.contiguous(), variances, max(across, 0.0) / max(target.dim - rank, 1))
+    rest = max(across, 0.0) / max(target.dim - rank, 1)
+    return Principal(mean, basis.contiguous(), variances, rest, float((draws - mean).norm(dim=1).max()))

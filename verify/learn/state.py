@@ -34,7 +34,7 @@ class State:
     def fresh(cls, network: Network, bands: int, logsnr: tuple[float, float]) -> State:
         """Before the first step: the average is the network itself, the log is empty."""
         average = copy.deepcopy(network).requires_grad_(False)
-        return cls(network, average, optimiser(network), Bands(bands, logsnr, network.mean.device))
+        return cls(network, average, optimiser(network), Bands(bands, logsnr, network.centre.device))
 
     def advance(self, decay: float) -> None:
         """Count a step, and move the average towards the weights."""
@@ -42,8 +42,8 @@ class State:
         get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.step)
 
     def check(self) -> None:
-        """Raise `FloatingPointError` where a weight is not finite, which the loss shows one step later only."""
-        for name, value in self.network.named_parameters():
+        """Raise `FloatingPointError` where a number of the state is not finite, which the loss may show later only."""
+        for name, value in self.tensors().items():
             if not bool(torch.isfinite(value).all()):
                 raise FloatingPointError(f"{name} is not finite after step {self.step - 1}")
 
@@ -71,7 +71,7 @@ class State:
 
     def to(self, device: torch.device) -> State:
         """The same run on another device."""
-        if self.network.mean.device == device:
+        if self.network.centre.device == device:
             return self
         tensors = {name: value.to(device) for name, value in self.tensors().items()}
         moved = State.fresh(self.network.to(device), self.bands.sums.shape[1], self.bands.logsnr)
@@ -95,11 +95,11 @@ def optimiser(network: Network) -> Adam:
     """Adam whose rate for a parameter is `rate` times its group's share: 1/√dim for what multiplies or adds to states."""
     share = network.architecture.dim**-0.5
     outer = [network.reading, network.writing]
-    inner = [p for p in network.parameters() if all(p is not q for q in (*outer, network.mean))]
+    inner = [p for p in network.parameters() if all(p is not q for q in (*outer, network.shift))]
     width = float(network.spread.max().sqrt()) or 1.0
     groups = [
         {"params": inner, "share": 1.0},
         {"params": outer, "share": share},
-        {"params": [network.mean], "share": share * width},
+        {"params": [network.shift], "share": share * width},
     ]
     return Adam(groups, lr=1.0, fused=True)

@@ -9,13 +9,15 @@ Karras et al. (2206.00364, table 1) on an isotropic law.  To train on a finite s
 
 Adam; the rate rises over the first 2% of steps and falls as a cosine to zero; what is kept is the moving average of the
 weights.  Every step draws from a stream of its own, seeded by (seed, step): a run that was stopped goes on from its last
-checkpoint to the same weights, bit for bit on the same machine and number of threads.
+checkpoint to the same weights, bit for bit on the same machine and number of threads.  (On a GPU the sums of the log may
+differ in their last digits.)
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,9 @@ def train(
     training, target or version), or memory runs out; `DivergedError` where a loss is not finite.
     """
     training, architecture = _checked(target, training, architecture)
-    file = None if file is None else Path(file)
+    file = None if file is None else _path(file)
+    if not isinstance(progress, (bool, Console)):
+        refuse("progress", progress, "True, False or a rich Console")
     try:
         return _run(target, training, architecture, file, progress)
     except (RuntimeError, MemoryError) as error:
@@ -84,7 +88,10 @@ def train(
 
 
 def untrained(target: Target, training: Training | None = None, architecture: Architecture | None = None) -> Network:
-    """The network before its first step, float64: the best linear denoiser that the draws of principal.py know of."""
+    """The network before its first step, float64: the linear denoiser of the 4,096 draws of principal.py.
+
+    The mean of so few draws alone costs d/8192 nats of floor on an isotropic law: it is not quite the best linear denoiser.
+    """
     training, architecture = _checked(target, training, architecture)
     return _trained(_begin(target, training, architecture, target.mean.device), training).network
 
@@ -93,8 +100,27 @@ def load(file: str | Path, target: Target) -> Trained:
     """The network in a checkpoint, finished or not; raises `ArgumentError` where the file is none, or of another target."""
     if not isinstance(target, Target):
         refuse("target", target, "a target")
-    training, state = checkpoint.load(Path(file), target)
+    if target.mean.dtype != torch.float64:
+        refuse("target dtype", target.mean.dtype, "float64")
+    training, state = checkpoint.load(_path(file, write=False), target)
     return _trained(state.to(target.mean.device), training)
+
+
+def _path(file: object, *, write: bool = True) -> Path:
+    """A path whose folder exists and can be written to: a run must not end with nowhere to leave its weights."""
+    if not isinstance(file, (str, Path)):
+        refuse("file", file, "a path")
+    path = Path(file)
+    if write:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArgumentError(
+                f"file = {str(path)!r}: expected a file in a folder that can be made: {error}"
+            ) from error
+        if not os.access(path.parent, os.W_OK):
+            refuse("file", str(path), "a file in a folder that can be written to")
+    return path
 
 
 def _checked(
@@ -125,17 +151,17 @@ def _run(
         state = checkpoint.resume(file, target, architecture, training).to(device)
     else:
         state = _begin(target, training, architecture, device)
-    law = target.to(dtype=torch.float32)
     every = max(1, training.steps // CHECKPOINTS)
     with bar(state, training.steps, progress) as tick:
         while state.step < training.steps:
             try:
-                _step(law, state, training, tick)
-                if state.step % every == 0 or state.step == training.steps:
-                    state.check()
+                _step(target, state, training, tick)
+                keep = state.step % every == 0 or state.step == training.steps
+                if keep:
+                    _sound(target, state, training)
             except FloatingPointError as error:
                 raise DivergedError(f"{error}; lower rate (now {training.rate:g}); {_kept(file)}") from None
-            if file is not None and (state.step % every == 0 or state.step == training.steps):
+            if file is not None and keep:
                 checkpoint.save(file, state, target, training)
     return _trained(state, training)
 
@@ -147,28 +173,52 @@ def _trained(state: State, training: Training) -> Trained:
 
 def _begin(target: Target, training: Training, architecture: Architecture, device: torch.device) -> State:
     low, high = span(target) if training.snr is None else training.snr
-    logsnr = math.log(low), math.log(high)
+    law = principal(target, architecture.rank, training.seed)
+    _refuse_rounding(low, high, law.widest)
     network = Network(architecture)
     generator = torch.Generator().manual_seed(training.seed)
-    network.initialise(principal(target, architecture.rank, training.seed), logsnr, generator)
+    logsnr = math.log(low), math.log(high)
+    network.initialise(law, logsnr, generator)
     return State.fresh(network.to(device), training.bands, logsnr)
 
 
-def _step(law: Target, state: State, training: Training, tick: Callable[[Tensor, Tensor], None]) -> None:
-    """One step of Adam on fresh draws: every stratum of log γ has one sample."""
-    network, device, batch = state.network, law.mean.device, training.batch
-    draws = stream(training.seed, f"training step {state.step}", law)
+def _refuse_rounding(low: float, high: float, widest: float) -> None:
+    """Refuse levels that float32 cannot tell from rounding: its error of X must stay below a tenth of the noise."""
+    most = min((0.1 / torch.finfo(torch.float32).eps / max(widest, 1e-30)) ** 2, 1e30)
+    if not 1e-30 <= low or high > most:
+        refuse(
+            "snr",
+            (low, high),
+            f"levels from 1e-30 to {most:.3g}: beyond them float32 sees rounding on a law of radius {widest:.3g}; give a "
+            "range within as Training(snr=(low, high))",
+        )
+
+
+def _losses(target: Target, state: State, training: Training) -> tuple[Tensor, Tensor, Tensor]:
+    """(place in [0, 1) along log γ, γ, ‖X − m̂‖²) of the next step's draws: every stratum of log γ has one sample.
+
+    X is drawn and centred in float64; what is left is float32.
+    """
+    network, device, batch = state.network, target.mean.device, training.batch
+    draws = stream(training.seed, f"training step {state.step}", target)
     uniform = torch.rand(batch, generator=draws, device=device)
     place = (torch.arange(batch, device=device) + uniform) / batch
     low, high = network.logsnr
     snr = torch.exp(low + (high - low) * place)
-    clean = law.sample(batch, draws)
-    noise = torch.randn(clean.shape, generator=draws, device=device, dtype=clean.dtype)
-    losses = (clean - network(clean + noise / snr.sqrt()[:, None], snr)).square().sum(1)
-    weighted = (snr + 1.0 / network.spread.max().clamp(min=1e-30)) * losses
-    if not bool(torch.isfinite(weighted).all()):
-        worst = float(snr[~torch.isfinite(weighted)][0].log())
+    clean = (target.sample(batch, draws) - network.centre).float()
+    noise = torch.randn(clean.shape, generator=draws, device=device)
+    losses = (clean - network.centred(clean + noise / snr.sqrt()[:, None], snr)).square().sum(1)
+    if not bool(torch.isfinite(losses).all()):
+        worst = float(snr[~torch.isfinite(losses)][0].log())
         raise FloatingPointError(f"the loss is not finite at step {state.step} and log snr {worst:.3f}")
+    return place, snr, losses
+
+
+def _step(target: Target, state: State, training: Training, tick: Callable[[Tensor, Tensor], None]) -> None:
+    """One step of Adam on fresh draws."""
+    network = state.network
+    place, snr, losses = _losses(target, state, training)
+    weighted = (snr + 1.0 / network.spread.max().clamp(min=1e-30)) * losses
     for group in state.optimiser.param_groups:
         group["lr"] = training.rate * group["share"] * training.scale(state.step)
     state.optimiser.zero_grad(set_to_none=True)
@@ -184,6 +234,13 @@ def _step(law: Target, state: State, training: Training, tick: Callable[[Tensor,
     if state.step > (1.0 - training.logged) * training.steps:
         state.bands.add(place, losses.detach())
     tick(place, (snr * losses).detach() / network.architecture.dim)
+
+
+def _sound(target: Target, state: State, training: Training) -> None:
+    """Before a state is kept: all of it is finite, and so is the loss that it begins the next step with."""
+    state.check()
+    with torch.no_grad():
+        _losses(target, state, training)
 
 
 def _kept(file: Path | None) -> str:
