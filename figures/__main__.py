@@ -9,6 +9,7 @@ from figures import (
     dimension_scaling,
     early_stopping,
     entropy_scaling,
+    learned_score,
     noise_step,
     open_questions,
     schedules,
@@ -28,6 +29,7 @@ DRAWERS = {
         noise_step,
         open_questions,
         entropy_scaling,
+        learned_score,
     )
 }
 

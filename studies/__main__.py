@@ -28,6 +28,7 @@ STUDIES = {
     "early_stopping": "what stopping before the data costs",
     "noise_step": "what the noise step of arXiv 2508.16306 is for",
     "open_questions": "three questions that arXiv 2508.16306 leaves open",
+    "learned_score": "what a trained network costs, whose error is known exactly",
 }
 """Each study with its question, in the order in which they run."""
 
