@@ -56,7 +56,7 @@ def _levels(axis: Axes, rows: pd.DataFrame) -> None:
     _band(axis, rows.logsnr, loss, weight * doubt(rows, "loss"), "#0072B2")
     error = weight * rows.error.to_numpy(float)
     axis.plot(
-        rows.logsnr, weight * rows.linear, "--", color="#009E73", linewidth=0.9, label="error, best linear denoiser"
+        rows.logsnr, weight * rows.linear, "--", color="#009E73", linewidth=0.9, label="error before training (linear)"
     )
     axis.plot(rows.logsnr, error, color="#D55E00", linewidth=1.2, label="error of the network, measured")
     _band(axis, rows.logsnr, error, weight * doubt(rows, "error"), "#D55E00")

@@ -98,7 +98,7 @@ def routes(rows: list[Row]) -> Routes | None:
 
 @dataclass(frozen=True)
 class Floor:
-    """½ ∫ E‖m̂ − m‖² dγ of a network and of the best linear denoiser, and K* on each row of REACHED."""
+    """½ ∫ E‖m̂ − m‖² dγ of a network and of the linear one that it starts from, and K* on each row of REACHED."""
 
     group: Group
     floor: Estimate

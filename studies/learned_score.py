@@ -3,7 +3,7 @@
 Networks are trained by denoising score matching on draws of a law (verify.learn) and are then oracles like any other: their
 loss exceeds the mmse by E‖m̂ − m‖², and ½ ∫ E‖m̂ − m‖² dγ, the floor, is what no number of steps removes from path KL.
 
-- curve: loss on a fixed evaluation set, its excess over the mmse, the error itself, and that of the best linear denoiser
+- curve: loss on a fixed evaluation set, its excess over the mmse, the error itself, and that before training
 - rungs: path KL by the loss alone and by its terms, chain KL, against K; the marginal where it is exact
 - reach: the steps at which discretisation falls to the floor, frozen denoiser beside frozen score, against dimension
 - schedules: the grid read off the network's own training losses beside the best one and those in use
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figures.learned_score import draw
 
+from figures.learned_score import draw
 from studies import learned_parts, learned_verdicts, study
 from studies.learned_laws import FAMILIES, MEMORISED, Learner, learned
 from studies.store import Row

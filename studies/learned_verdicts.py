@@ -91,8 +91,8 @@ def _routes(found: Routes) -> str:
 
 def _floor(found: Floor) -> str:
     return (
-        f"floor, {_name(found.group)}: {_shown(found.floor)} nats, {found.side} the {_shown(found.linear)} of the best "
-        f"linear denoiser ({_pair(found.ratio)} of it)"
+        f"floor, {_name(found.group)}: {_shown(found.floor)} nats, {found.side} the {_shown(found.linear)} of the "
+        f"linear denoiser that training starts from ({_pair(found.ratio)} of it)"
     )
 
 

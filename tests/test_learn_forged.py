@@ -129,7 +129,7 @@ PATHS = [
     ("architecture",),
     *(("architecture", key) for key in ("dim", "rank", "width", "blocks")),
     ("training",),
-    *(("training", key) for key in ("steps", "batch", "bands", "seed", "rate", "half_life", "logged", "snr")),
+    *(("training", key) for key in ("steps", "batch", "reused", "bands", "seed", "rate", "half_life", "logged", "snr")),
 ]
 
 
@@ -143,7 +143,9 @@ def test_any_json_in_a_header_is_refused_or_is_another_training(path, value, goo
         load(file, LAW)
     except ArgumentError:
         return
-    harmless = {("step",)} | {("training", k) for k in ("steps", "batch", "seed", "rate", "half_life", "logged", "snr")}
+    harmless = {("step",)} | {
+        ("training", k) for k in ("steps", "batch", "reused", "seed", "rate", "half_life", "logged", "snr")
+    }
     assert path in harmless or header == honest
 
 

@@ -36,6 +36,7 @@ BAD = {
     "steps": st.one_of(NOT_COUNTS, st.just(0)),
     "batch": st.one_of(NOT_COUNTS, st.just(0)),
     "bands": st.one_of(NOT_COUNTS, st.just(0)),
+    "reused": st.one_of(NOT_COUNTS, st.sampled_from([0, 3, 2048])),
     "seed": st.one_of(NOT_COUNTS, st.just(2**64)),
     "rate": NOT_RATES,
     "half_life": st.one_of(NOT_SHARES, st.just(1.0)),

@@ -164,3 +164,24 @@ def test_rates_of_outer_layers(step, scale):
     }
     for name, size in sizes.items():
         assert float((after[name] - before[name]).abs().median()) == pytest.approx(size, rel=1e-2), name
+
+
+def test_a_draw_is_seen_at_levels_far_apart(monkeypatch):
+    """reused=4: a quarter as many draws of X, each at four strata a quarter of the range apart, each with its own noise."""
+    plan, asked = replace(PLAN, steps=1, batch=32, reused=4), []
+    honest = training.Network.centred
+
+    def centred(self, x, snr):
+        asked.append((x.detach().clone(), snr.clone()))
+        return honest(self, x, snr)
+
+    monkeypatch.setattr(training.Network, "centred", centred)
+    train(LAW, plan, SMALL)
+    x, snr = asked[0]
+    draws = training.stream(plan.seed, "training step 0", LAW)
+    torch.rand(32, generator=draws)
+    clean = LAW.sample(8, draws) - train(LAW, plan, SMALL).network.centre
+    noise = (x - clean.float().repeat(4, 1)) * snr.sqrt()[:, None]
+    assert len(noise.unique()) == 32
+    assert float(noise.abs().max()) < 5.0
+    assert torch.equal(snr.sort().values, snr)

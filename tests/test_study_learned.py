@@ -28,7 +28,7 @@ def tiny():
             patch.setattr(module, "FAMILIES", laws)
             patch.setattr(module, "MEMORISED", {"quick": {"curved mixture": (10,)}, "full": {}})
         patch.setattr(learned_laws, "LEVELS", {"quick": 9})
-        patch.setattr(learned_laws, "STEPS", {"quick": {1: (20, 32), 4: (20, 32)}})
+        patch.setattr(learned_laws, "TRAINING", {"quick": {1: (20, 32, 1), 4: (20, 32, 2)}})
         patch.setattr(learned_laws, "DRAWS", {1: 8, 4: 8})
         patch.setattr(learned_parts, "RUNGS", {"quick": (2, 4)})
         patch.setattr(learned_parts, "COMPARED", (8, 16))
@@ -126,7 +126,7 @@ def test_settings_name_every_part_once(preset):
     assert max(key[1] for key in keys) == {"quick": 100, "full": 10_000}[preset]
     networks = [key[:2] for key in keys if key[2] != "memory"]
     assert networks == sorted(networks, key=networks.index), "parts of one network follow one another"
-    steps = learned_laws.STEPS[preset]
+    steps = learned_laws.TRAINING[preset]
     assert {s["dim"] for s in found} <= steps.keys() & learned_laws.DRAWS.keys()
     assert all("out" not in s and "device" not in s for s in found)
 

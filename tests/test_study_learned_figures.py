@@ -92,7 +92,7 @@ def test_losses_by_level(drawn):
     np.testing.assert_allclose(found["mmse of the law"][:, 1], np.ones(9))
     np.testing.assert_allclose(found["loss of the network"][:, 1], 1.0 + snr)
     np.testing.assert_allclose(found["error of the network, measured"], np.stack([LEVELS, snr], axis=1))
-    np.testing.assert_allclose(found["error, best linear denoiser"][:, 1], 1.5 * snr)
+    np.testing.assert_allclose(found["error before training (linear)"][:, 1], 1.5 * snr)
     np.testing.assert_allclose(found["loss in training, by band"], [[0.0, 1.5], [1.0, np.e]])
     np.testing.assert_allclose(found["loss − mmse"], np.stack([LEVELS, snr], axis=1)[:5])
     (bars,) = next(bar for bar in axis.containers if bar.get_label() == "loss − mmse")[2]

@@ -12,6 +12,7 @@ from targets.arguments import integer, real, refuse
 class Training:
     """How a network is trained.
 
+    reused     noise levels, each with a noise of its own, that a draw of X is seen at in a batch; divides `batch`
     rate       largest learning rate; that of the input and output layers, whose entries are of size 1/√dim, is rate/√dim
     half_life  of the moving average of the weights, as a share of all steps
     logged     share of the steps, the last ones, whose losses enter the log
@@ -21,6 +22,7 @@ class Training:
 
     steps: int = 2000
     batch: int = 1024
+    reused: int = 1
     rate: float = 2e-3
     half_life: float = 0.02
     logged: float = 0.25
@@ -31,8 +33,10 @@ class Training:
     def __post_init__(self) -> None:
         share = math.nextafter(1.0, 2.0)
         checked: dict[str, object] = {
-            name: integer(name, getattr(self, name), 1) for name in ("steps", "batch", "bands")
+            name: integer(name, getattr(self, name), 1) for name in ("steps", "batch", "reused", "bands")
         }
+        if self.batch % self.reused:
+            refuse("reused", self.reused, f"a divisor of the batch, {self.batch}")
         checked["seed"] = integer("seed", self.seed, 0)
         if self.seed >= 2**63:
             refuse("seed", self.seed, "an integer < 2^63")

@@ -205,7 +205,7 @@ def _losses(target: Target, state: State, training: Training) -> tuple[Tensor, T
     place = (torch.arange(batch, device=device) + uniform) / batch
     low, high = network.logsnr
     snr = torch.exp(low + (high - low) * place)
-    clean = (target.sample(batch, draws) - network.centre).float()
+    clean = (target.sample(batch // training.reused, draws) - network.centre).float().repeat(training.reused, 1)
     noise = torch.randn(clean.shape, generator=draws, device=device)
     losses = (clean - network.centred(clean + noise / snr.sqrt()[:, None], snr)).square().sum(1)
     if not bool(torch.isfinite(losses).all()):
