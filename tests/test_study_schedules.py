@@ -288,7 +288,8 @@ def test_bad_settings(change, message, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["schedules", "score_error", "entropy_scaling", "early_stopping", "noise_step", "open_questions"]
+    "name",
+    ["schedules", "score_error", "entropy_scaling", "early_stopping", "noise_step", "open_questions", "learned_score"],
 )
 def test_the_committed_rows_are_whole(name):
     """Every setting of the full preset with all its rows, by one code version, one commit and the one command."""
