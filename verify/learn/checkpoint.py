@@ -169,10 +169,19 @@ def _same_shapes(file: Path, architecture: Architecture, training: Training, fou
 
 def _same(file: Path, what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key, value in wanted.items():
-        if found[key] != value:
+        if not _equal(found[key], value):
             _refuse(
                 file, f"{what}.{key}", found[key], f"{value}: another {what}; name another file, or ask for this one"
             )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Equal, and floats to 1e-9: a window computed with another number of threads differs in its last digits."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(_equal(*pair) for pair in zip(one, other, strict=True))
+    return (
+        math.isclose(one, other, rel_tol=1e-9) if isinstance(one, float) and isinstance(other, float) else one == other
+    )
 
 
 def _refuse(file: Path, what: str, found: object, expected: str) -> NoReturn:
