@@ -144,7 +144,7 @@ def test_another_training_is_refused(good, field, value, words):
     refused(good[0], *words, plan=replace(PLAN, **{field: value}), only_train=True)
 
 
-def test_a_window_that_differs_in_its_last_digits_is_the_same(good, tmp_path):
+def test_a_window_that_differs_in_its_last_digits_is_the_same(good):
     """It is found by a root search whose sums depend on the number of threads; 1e-8 off it is another."""
     near = replace(PLAN, snr=(0.05 * (1.0 + 1e-13), 50.0 * (1.0 - 1e-13)))
     assert same(train(LAW, near, SMALL, file=good[0]), good[1])
