@@ -28,11 +28,11 @@ class Config:
     """What every study takes."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: about two minutes; full: more of what the study varies, more sample points, about ten minutes."""
+    """quick: two to three minutes; full: more of what the study varies, more sample points, ten to forty minutes."""
     device: str = "auto"
     """Where denoisers run: auto (a GPU if there is one), cpu, cuda, cuda:1, …"""
     seed: int = 0
-    """Seed of the simulated confirmations."""
+    """Seed of whatever the study draws."""
     out: Path = Path("results")
     """Folder for rows; finished rows there are not computed again."""
 
