@@ -124,9 +124,9 @@ def _refuse_rise(measured: Losses, ratio: np.ndarray) -> None:
 
 def _refuse_block(measured: Losses, weight: np.ndarray, first: int, last: int) -> None:
     """Refuse if the later levels of a block, however it is split, lie more than `RISE` standard errors above the earlier."""
-    mass, sums = np.cumsum(weight), np.cumsum(weight * measured.loss[first:last])
-    early, late = mass[:-1], mass[-1] - mass[:-1]
-    rise = (sums[-1] - sums[:-1]) / late - sums[:-1] / early
+    sums = weight * measured.loss[first:last]
+    early, late = np.cumsum(weight)[:-1], np.cumsum(weight[::-1])[-2::-1]
+    rise = np.cumsum(sums[::-1])[-2::-1] / late - np.cumsum(sums)[:-1] / early
     score = float((rise / np.sqrt(1.0 / early + 1.0 / late)).max())
     if score > RISE:
         raise ArgumentError(

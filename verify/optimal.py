@@ -33,6 +33,9 @@ NEAR = 1.05
 PASSED_STEPS = 128
 """Largest number of steps for which the recursion, whose every step waits for the one before, is another start."""
 
+COINCIDENT = 1e-10
+"""Share of the window's log γ below which two levels are one."""
+
 EXACT_STEPS = 1024
 """Largest number of steps for which every step is planned on nodes; beyond it a grid of K/2ⁿ steps is refined."""
 
@@ -146,8 +149,15 @@ def _row_minima(intercept: np.ndarray, nodes: np.ndarray, loss: np.ndarray) -> n
 
 
 def _distinct(levels: np.ndarray, steps: int) -> np.ndarray:
-    """`steps` steps: where fewer suffice (a loss that is flat somewhere) the widest ones are halved in log γ."""
+    """`steps` steps: where fewer suffice (a loss that is flat somewhere) the widest ones are halved in log γ.
+
+    Levels that only rounding tells apart are one.
+    """
     levels = np.unique(levels)
+    apart = np.diff(np.log(levels)) > COINCIDENT * np.log(levels[-1] / levels[0])
+    kept = np.append(apart[:-1], True)
+    kept[-2:-1] &= apart[-1]
+    levels = np.append(levels[0], levels[1:][kept])
     while len(levels) < steps + 1:
         k = int(np.argmax(np.diff(np.log(levels))))
         levels = np.insert(levels, k + 1, np.sqrt(levels[k]) * np.sqrt(levels[k + 1]))
