@@ -27,7 +27,7 @@ DRAWS = {1: 128, 64: 32, 100: 32, 1000: 8, 10000: 4}
 """Draws in each of 32 replicates, by dimension: squared norms spread less in higher dimension."""
 
 TRAINING = {
-    "quick": {1: (800, 512, 1), 64: (400, 1024, 1), 100: (400, 1024, 1)},
+    "quick": {1: (800, 512, 1), 64: (400, 512, 1), 100: (400, 512, 1)},
     "full": {
         1: (3000, 1024, 1),
         64: (2500, 1024, 1),
