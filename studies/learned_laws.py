@@ -15,8 +15,6 @@ from studies.study import console
 from targets import Product, Target, get
 from verify.carry.particles import chunk_seed
 from verify.learn import ErrorCurve, EvaluationSet, Learned, Network, Trained, Training, train
-from verify.loss_curve import LossCurve
-from verify.losses import read_losses
 from verify.oracle import Oracle
 from verify.provenance import code_version
 from verify.span import span
@@ -106,11 +104,6 @@ class Learner:
     def evaluation(self) -> EvaluationSet:
         """Losses on fixed draws, which are not those of the error."""
         return EvaluationSet(self.oracle, points=self.points, seed=chunk_seed("learned score, losses", self.seed))
-
-    @cached_property
-    def losses(self) -> LossCurve:
-        """The curve read off the training run's own losses."""
-        return LossCurve(read_losses(self.trained.log, prediction="x0", weighting="sum"))
 
 
 def learned(

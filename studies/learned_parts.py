@@ -79,29 +79,21 @@ def rungs(learner: Learner, preset: str) -> list[Row]:
     for steps in RUNGS[preset]:
         grid = Grid.from_snr(finest[:: last // steps])
         ddpm, score, noise_step = samplers.ddpm(grid), samplers.ei_sde(grid), samplers.jain_zhang(grid.beyond())
-        measured: dict[tuple[str, str, str], tuple[Callable[[], Estimate], Callable[[], Estimate]]] = {
-            ("ddpm", "path", "terms"): (
-                lambda t=ddpm: kl.path(target, t, oracle=oracle),
-                lambda t=ddpm: kl.path(target, t),
-            ),
-            ("ddpm", "path", "losses"): (lambda t=ddpm: losses.path(t), lambda t=ddpm: kl.path(target, t)),
-            ("ei_sde", "path", "terms"): (
-                lambda t=score: kl.path(target, t, oracle=oracle),
-                lambda t=score: kl.path(target, t),
-            ),
-            ("ei_sde", "chain", "reverse"): (
-                lambda t=score: kl.chain(target, t, oracle=oracle),
-                lambda t=score: kl.chain(target, t),
-            ),
+        frozen, drift = kl.path(target, ddpm), kl.path(target, score)
+        measured = {
+            ("ddpm", "path", "terms"): (kl.path(target, ddpm, oracle=oracle), frozen),
+            ("ddpm", "path", "losses"): (losses.path(ddpm), frozen),
+            ("ei_sde", "path", "terms"): (kl.path(target, score, oracle=oracle), drift),
+            ("ei_sde", "chain", "reverse"): (kl.chain(target, score, oracle=oracle), kl.chain(target, score)),
             ("jain_zhang", "chain", "reverse"): (
-                lambda t=noise_step: kl.chain(target, t, oracle=oracle),
-                lambda t=noise_step: kl.chain(target, t),
+                kl.chain(target, noise_step, oracle=oracle),
+                kl.chain(target, noise_step),
             ),
         }
         for (sampler, rung, reference), (with_network, exact) in measured.items():
             base = {"quantity": "kl", "sampler": sampler, "rung": rung, "reference": reference, "steps": steps}
             gap = {"gap_stderr": _gap(learner, grid)} if reference == "losses" else {}
-            rows.append({**base, **numbers(with_network()), **_exact(exact()), **gap})
+            rows.append({**base, **numbers(with_network), **_exact(exact), **gap})
     return rows
 
 

@@ -89,10 +89,10 @@ def test_bands_are_means_with_their_standard_errors():
     """Sums over two calls, a band of one sample and an empty one dropped, numpy's mean and standard error."""
     place = np.array([0.0, 0.1, 0.24, 0.26, 0.6, 0.74, 0.75 - 1e-9, 0.51])
     loss = np.array([1.0, 4.0, 2.5, 9.0, 3.0, 3.5, 1.0, 0.25])
-    bands = Bands(4, (-2.0, 6.0))
+    bands = Bands(4)
     bands.add(torch.from_numpy(place[:3]), torch.from_numpy(loss[:3]))
     bands.add(torch.from_numpy(place[3:]), torch.from_numpy(loss[3:]))
-    table = bands.frame()
+    table = bands.frame(-2.0, 6.0)
     parts = [loss[:3], loss[4:]]
     np.testing.assert_allclose(table["logsnr"], [-1.0, 3.0])
     np.testing.assert_allclose(table["loss"], [part.mean() for part in parts], rtol=1e-12)
@@ -101,13 +101,13 @@ def test_bands_are_means_with_their_standard_errors():
     assert bands.sums.dtype == torch.float64
     bands.add(torch.tensor([1.0]), torch.tensor([7.0]))  # float32 rounds the last place up to 1
     assert bands.sums[0].tolist() == [3.0, 1.0, 4.0, 1.0]
-    assert Bands(3, (0.0, 1.0)).frame().empty
+    assert Bands(3).frame(0.0, 1.0).empty
 
 
 def test_equal_losses_have_no_error():
-    bands = Bands(1, (0.0, 1.0))
+    bands = Bands(1)
     bands.add(torch.rand(50, generator=torch.Generator().manual_seed(0)), torch.full((50,), 0.1))
-    assert float(bands.frame()["stderr"].to_numpy()[0]) < 1e-9
+    assert float(bands.frame(0.0, 1.0)["stderr"].to_numpy()[0]) < 1e-9
 
 
 def test_warm_up_and_cosine():
@@ -134,7 +134,7 @@ def test_half_life_of_the_average():
 
 def test_the_average_follows_the_weights():
     """decay·average + (1 − decay)·weights, after every step, and what is returned is the average."""
-    state = State.fresh(training._begin(LAW, PLAN, SMALL, torch.device("cpu")).network, 3, (0.0, 1.0))
+    state = State.fresh(training._begin(LAW, PLAN, SMALL, torch.device("cpu")).network, 3)
     before = state.average.shift.clone()
     with torch.no_grad():
         state.network.shift.add_(1.0)

@@ -11,8 +11,7 @@ from torch import Tensor
 class Bands:
     """Count, Σ ℓ and Σ ℓ² of the losses ℓ = ‖X − m̂‖² that fell in each band: `sums` (3, bands), float64."""
 
-    def __init__(self, bands: int, logsnr: tuple[float, float], device: torch.device | str = "cpu") -> None:
-        self.logsnr = logsnr
+    def __init__(self, bands: int, device: torch.device | str = "cpu") -> None:
         self.sums = torch.zeros(3, bands, dtype=torch.float64, device=device)
 
     def add(self, place: Tensor, losses: Tensor) -> None:
@@ -22,10 +21,9 @@ class Bands:
         values = losses.double()
         self.sums.index_add_(1, band, torch.stack([torch.ones_like(values), values, values.square()]))
 
-    def frame(self) -> pd.DataFrame:
-        """Columns logsnr (centres), loss (mean) and stderr of every band with at least two samples."""
+    def frame(self, low: float, high: float) -> pd.DataFrame:
+        """Columns logsnr (centres), loss (mean) and stderr of every band of [low, high] with at least two samples."""
         count, total, square = self.sums.cpu().numpy()
-        low, high = self.logsnr
         centres = low + (high - low) * (np.arange(len(count)) + 0.5) / len(count)
         kept = count >= 2
         count, total, square = count[kept], total[kept], square[kept]

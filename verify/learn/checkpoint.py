@@ -42,7 +42,6 @@ def save(file: Path, state: State, target: Target, training: Training) -> None:
         "target": known_by(target),
         "step": state.step,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         tensors = {name: value.cpu().contiguous() for name, value in state.tensors().items()}
@@ -73,7 +72,7 @@ def load(file: Path, target: Target) -> tuple[Training, State]:
             tensors = {name: opened.get_tensor(name) for name in found}
     except (SafetensorError, OSError) as error:
         raise ArgumentError(f"file = {str(file)!r}: expected a checkpoint of verify.learn: {error}") from error
-    state = State.fresh(Network(architecture), training.bands, (0.0, 1.0))
+    state = State.fresh(Network(architecture), training.bands)
     for name, own in state.tensors().items():
         if tensors[name].dtype != own.dtype:
             _refuse(file, f"{name}.dtype", tensors[name].dtype, str(own.dtype))
@@ -82,9 +81,6 @@ def load(file: Path, target: Target) -> tuple[Training, State]:
         unsigned = name == "bands" or name.endswith((".spread", ".rest")) or name.startswith("exp_avg_sq.")
         if unsigned and bool((tensors[name] < 0).any()):
             _refuse(file, name, float(tensors[name].min()), "numbers >= 0")
-    for name, _ in state.network.named_buffers():
-        if not torch.equal(tensors[f"network.{name}"], tensors[f"average.{name}"]):
-            _refuse(file, f"average.{name}", "other numbers", f"those of network.{name}")
     state.restore(tensors, step)
     return training, state
 
@@ -158,7 +154,7 @@ def _same_shapes(file: Path, architecture: Architecture, training: Training, fou
         if architecture.blocks > len(found):
             raise OverflowError(f"{architecture.blocks} blocks in {len(found)} tensors")
         wanted = shapes(architecture, training.bands)
-    except (RuntimeError, OverflowError) as error:
+    except (RuntimeError, OverflowError, TypeError) as error:
         raise ArgumentError(
             f"file = {str(file)!r}: architecture = {architecture}: expected that of its tensors"
         ) from error

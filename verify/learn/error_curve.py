@@ -22,7 +22,7 @@ from targets import ArgumentError, Estimate, Level
 from targets.arguments import ascending, integer, real, refuse
 from verify.grid import Grid
 from verify.oracle import Exact, Oracle
-from verify.oracle.sampled import MOST_ENTRIES, REPLICATES, stream
+from verify.oracle.sampled import REPLICATES, left_out, stream, together
 
 LEAST = 9
 """Fewest levels between which an error is interpolated."""
@@ -120,13 +120,10 @@ class ErrorCurve:
     def _measured(self, snr: float) -> np.ndarray:
         target, at = self.first.target, Level.from_snr(snr, "ve")
         draws = stream(self.seed, "error curve", target)
-        together = max(1, MOST_ENTRIES // (self.points * target.dim))
         means = []
-        for done in range(0, REPLICATES, together):
-            count = min(together, REPLICATES - done)
+        for count in together(self.points * target.dim):
             clean = target.sample(count * self.points, draws)
             y = clean + at.sigma * torch.randn(clean.shape, generator=draws, dtype=clean.dtype, device=clean.device)
             apart = (self.first.denoiser(y, at) - self.second.denoiser(y, at)).square().sum(-1)
             means.append(apart.reshape(count, self.points).mean(1).cpu().numpy())
-        mean = np.concatenate(means)
-        return np.concatenate([[mean.mean()], (mean.sum() - mean) / (REPLICATES - 1)])
+        return left_out(means)

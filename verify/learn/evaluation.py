@@ -20,7 +20,7 @@ from verify.kl.frozen import check_inputs
 from verify.kl.initial import initial, rounding
 from verify.kl.path import discretisation
 from verify.oracle import Oracle
-from verify.oracle.sampled import MOST_ENTRIES, REPLICATES, stream
+from verify.oracle.sampled import REPLICATES, left_out, stream, together
 from verify.step import Table
 
 
@@ -85,13 +85,10 @@ class EvaluationSet:
     def _measured(self, snr: float) -> np.ndarray:
         target, at = self.oracle.target, Level.from_snr(snr, "ve")
         draws, noises = (stream(self.seed, use, target) for use in ("evaluation X", f"evaluation Z at {snr!r}"))
-        together = max(1, MOST_ENTRIES // (self.points * target.dim))
         means = []
-        for done in range(0, REPLICATES, together):
-            count = min(together, REPLICATES - done)
+        for count in together(self.points * target.dim):
             clean = target.sample(count * self.points, draws)
             noise = torch.randn(clean.shape, generator=noises, dtype=clean.dtype, device=clean.device)
             loss = (clean - self.oracle.denoiser(clean + at.sigma * noise, at)).square().sum(-1)
             means.append(loss.reshape(count, self.points).mean(1).cpu().numpy())
-        mean = np.concatenate(means)
-        return np.concatenate([[mean.mean()], (mean.sum() - mean) / (REPLICATES - 1)])
+        return left_out(means)

@@ -14,7 +14,7 @@ from verify.learn.architecture import Network
 from verify.oracle.sampled import SampledOracle
 
 EDGE = 1e-6
-"""Relative distance of a level from the trained range within which it counts as inside: levels are rounded."""
+"""Distance in log γ from the trained range within which a level counts as inside: levels are rounded."""
 
 
 class Learned(SampledOracle):

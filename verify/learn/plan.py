@@ -12,11 +12,14 @@ from targets.arguments import integer, real, refuse
 class Training:
     """How a network is trained.
 
+    steps      of Adam, each on fresh draws
+    batch      samples a step, one in each of as many strata of log γ
     reused     noise levels, each with a noise of its own, that a draw of X is seen at in a batch; divides `batch`
     rate       largest learning rate; that of the input and output layers, whose entries are of size 1/√dim, is rate/√dim
     half_life  of the moving average of the weights, as a share of all steps
     logged     share of the steps, the last ones, whose losses enter the log
     bands      bands of log γ in the log
+    seed       of the draws, the principal directions and the first weights
     snr        range of noise levels (γ_0, γ_K); the law's own (`verify.span`) if None
     """
 

@@ -29,7 +29,7 @@ def bar(state: State, steps: int, shown: bool | Console) -> Iterator[Callable[[T
     if shown is False or not console.is_terminal:
         yield lambda _place, _loss: None
         return
-    low, high = state.bands.logsnr
+    low, high = state.network.logsnr.tolist()
     ends = [low + (high - low) * k / SHOWN for k in range(SHOWN + 1)]
     recent = [math.nan] * SHOWN
     columns = (

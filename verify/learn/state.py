@@ -31,10 +31,10 @@ class State:
         self.averaged: list[Tensor] = list(self.average.parameters())
 
     @classmethod
-    def fresh(cls, network: Network, bands: int, logsnr: tuple[float, float]) -> State:
+    def fresh(cls, network: Network, bands: int) -> State:
         """Before the first step: the average is the network itself, the log is empty."""
         average = copy.deepcopy(network).requires_grad_(False)
-        return cls(network, average, optimiser(network), Bands(bands, logsnr, network.centre.device))
+        return cls(network, average, optimiser(network), Bands(bands, network.centre.device))
 
     def advance(self, decay: float) -> None:
         """Count a step, and move the average towards the weights."""
@@ -50,7 +50,7 @@ class State:
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, for a file."""
         named = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        named |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        named |= {f"average.{name}": value for name, value in self.average.named_parameters()}
         for name, parameter in self.network.named_parameters():
             known = self.optimiser.state.get(parameter, {})
             named |= {f"{key}.{name}": known.get(key, torch.zeros_like(parameter)) for key in MOMENTS}
@@ -60,13 +60,12 @@ class State:
         """The inverse of `tensors`, into a state of the same shapes."""
         pick = lambda prefix: {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}  # noqa: E731
         self.network.load_state_dict(pick("network."))
-        self.average.load_state_dict(pick("average."))
+        self.average.load_state_dict({**self.network.state_dict(), **pick("average.")})
         self.optimiser = optimiser(self.network)
         for name, parameter in self.network.named_parameters():
             moments = {key: tensors[f"{key}.{name}"].clone() for key in MOMENTS}
             self.optimiser.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **moments}
         self.bands.sums = tensors["bands"].clone()
-        self.bands.logsnr = (float(self.network.logsnr[0]), float(self.network.logsnr[1]))
         self.step = step
 
     def to(self, device: torch.device) -> State:
@@ -74,7 +73,7 @@ class State:
         if self.network.centre.device == device:
             return self
         tensors = {name: value.to(device) for name, value in self.tensors().items()}
-        moved = State.fresh(self.network.to(device), self.bands.sums.shape[1], self.bands.logsnr)
+        moved = State.fresh(self.network.to(device), self.bands.sums.shape[1])
         moved.restore(tensors, self.step)
         return moved
 
@@ -85,10 +84,9 @@ def shapes(architecture: Architecture, bands: int) -> dict[str, tuple[int, ...]]
         network = Network(architecture)
     every = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     trained = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    named = {f"{kind}.{name}": shape for kind in ("network", "average") for name, shape in every.items()}
-    return (
-        named | {f"{key}.{name}": shape for key in MOMENTS for name, shape in trained.items()} | {"bands": (3, bands)}
-    )
+    named = {f"network.{name}": shape for name, shape in every.items()}
+    named |= {f"{key}.{name}": shape for key in ("average", *MOMENTS) for name, shape in trained.items()}
+    return named | {"bands": (3, bands)}
 
 
 def optimiser(network: Network) -> Adam:

@@ -132,7 +132,7 @@ def _checked(
     if not isinstance(target, Target):
         refuse("target", target, "a target")
     if target.mean.dtype != torch.float64:
-        refuse("target dtype", target.mean.dtype, "float64; training makes its own float32 copy")
+        refuse("target dtype", target.mean.dtype, "float64, of which training makes float32")
     architecture = Architecture.sized(target.dim) if architecture is None else architecture
     if not isinstance(architecture, Architecture):
         refuse("architecture", architecture, "a verify.learn.Architecture")
@@ -168,7 +168,7 @@ def _run(
 
 def _trained(state: State, training: Training) -> Trained:
     network = copy.deepcopy(state.average).double().requires_grad_(False).eval()
-    return Trained(network, training, state.bands.frame(), state.step)
+    return Trained(network, training, state.bands.frame(*network.logsnr.tolist()), state.step)
 
 
 def _begin(target: Target, training: Training, architecture: Architecture, device: torch.device) -> State:
@@ -177,9 +177,8 @@ def _begin(target: Target, training: Training, architecture: Architecture, devic
     _refuse_rounding(low, high, law.widest)
     network = Network(architecture)
     generator = torch.Generator().manual_seed(training.seed)
-    logsnr = math.log(low), math.log(high)
-    network.initialise(law, logsnr, generator)
-    return State.fresh(network.to(device), training.bands, logsnr)
+    network.initialise(law, (math.log(low), math.log(high)), generator)
+    return State.fresh(network.to(device), training.bands)
 
 
 def _refuse_rounding(low: float, high: float, widest: float) -> None:

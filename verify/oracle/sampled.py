@@ -39,11 +39,8 @@ class SampledOracle(Oracle):
         """The three moments with every replicate and with each one left out: shape (3, 1 + REPLICATES)."""
         if at not in self._known:
             draws = stream(self.seed, "moments", self.target)
-            together = max(1, MOST_ENTRIES // (self.points * self.target.dim))
-            counts = [min(together, REPLICATES - done) for done in range(0, REPLICATES, together)]
-            means = np.concatenate([self._replicates(at, count, draws) for count in counts], axis=-1)
-            total = means.sum(-1, keepdims=True)
-            self._known[at] = np.concatenate([total / REPLICATES, (total - means) / (REPLICATES - 1)], axis=-1)
+            counts = together(self.points * self.target.dim)
+            self._known[at] = left_out([self._replicates(at, count, draws) for count in counts])
         return self._known[at]
 
     def _replicates(self, at: Level, count: int, draws: torch.Generator) -> np.ndarray:
@@ -57,6 +54,19 @@ class SampledOracle(Oracle):
             return np.zeros((3, count))
         products = torch.stack([(other * error).sum(-1) for other in (error, y, exact)])
         return products.reshape(3, count, self.points).mean(-1).cpu().numpy()
+
+
+def together(entries: int) -> list[int]:
+    """How many replicates of so many entries each are drawn at once, until there are 32."""
+    most = max(1, MOST_ENTRIES // entries)
+    return [min(most, REPLICATES - done) for done in range(0, REPLICATES, most)]
+
+
+def left_out(means: list[np.ndarray]) -> np.ndarray:
+    """The mean of all replicates and with each one left out, (…, 33), from their means in pieces (…, count)."""
+    every = np.concatenate(means, axis=-1)
+    total = every.sum(-1, keepdims=True)
+    return np.concatenate([total / REPLICATES, (total - every) / (REPLICATES - 1)], axis=-1)
 
 
 def stream(seed: int, use: str, target: Target) -> torch.Generator:
