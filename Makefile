@@ -7,6 +7,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Libraries under audit whose samplers need torch alone; their networks' requirements (torchvision, kornia, wandb) stay out.
+AUDITED := "azula>=0.11" "k-diffusion>=0.1.1" "flow-matching>=1.0" "smalldiffusion>=0.5"
 
 .PHONY: study test check ledger slow bench figures format clean
 
@@ -42,6 +44,7 @@ format: $(READY)
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(AUDITED)
 	$(BIN)/pyright --version > /dev/null
 	touch $(READY)
 

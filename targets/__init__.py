@@ -7,8 +7,10 @@ from targets.compose import Embedded, Product, Rotated
 from targets.discrete import Discrete, from_samples, point_mass
 from targets.estimate import Estimate
 from targets.gaussian import Gaussian
+from targets.interchange import from_frame, from_scipy, from_torch
 from targets.markov import MarkovChain
 from targets.mixture import GaussianMixture
+from targets.plain import from_json, to_json
 from targets.real import from_sklearn
 from targets.sphere import Sphere
 from targets.zoo import get, names
@@ -27,10 +29,15 @@ __all__ = [
     "Rotated",
     "Sphere",
     "Target",
+    "from_frame",
+    "from_json",
     "from_samples",
+    "from_scipy",
     "from_sklearn",
+    "from_torch",
     "get",
     "names",
     "point_mass",
     "process",
+    "to_json",
 ]

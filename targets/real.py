@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.mixture import BayesianGaussianMixture
 from sklearn.mixture import GaussianMixture as FittedMixture
 
 from targets.arguments import integer, refuse
@@ -60,12 +61,14 @@ _CONVERT = {
 
 
 def from_sklearn(model: Any) -> GaussianMixture:
-    """The law of a fitted `sklearn.mixture.GaussianMixture` (or its Bayesian cousin), any covariance type.
+    """The law of a fitted scikit-learn mixture of any covariance type; a `BayesianGaussianMixture`'s at its posterior mean.
 
-    Raises `ArgumentError` for a model that was not fitted or is no mixture.
+    The posterior means that scikit-learn keeps are those of the weights and the centres, and the covariance is the inverse of
+    the mean precision.  Raises `ArgumentError` for a model that was not fitted or is no mixture.
     """
-    for attribute in ("weights_", "means_", "covariances_", "covariance_type"):
-        if not hasattr(model, attribute):
-            refuse("model", model, f"a fitted scikit-learn mixture (it has no {attribute})")
+    if not isinstance(model, (FittedMixture, BayesianGaussianMixture)):
+        refuse("model", model, "a fitted scikit-learn mixture, GaussianMixture or BayesianGaussianMixture")
+    if not hasattr(model, "weights_"):
+        refuse("model", model, "a fitted mixture; call model.fit(data) first")
     weights = np.asarray(model.weights_, dtype=np.float64)
     return _CONVERT[model.covariance_type](weights / weights.sum(), model.means_, model.covariances_)

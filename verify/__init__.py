@@ -3,6 +3,23 @@
 from targets import Estimate
 from verify import bounds, certified, kl, oracle, rates, samplers
 from verify.grid import Grid
+from verify.plain import grid_from_json, grid_to_json, table_from_json, table_to_json
 from verify.step import Stage, Step, Table
 
-__all__ = ["Estimate", "Grid", "Stage", "Step", "Table", "bounds", "certified", "kl", "oracle", "rates", "samplers"]
+__all__ = [
+    "Estimate",
+    "Grid",
+    "Stage",
+    "Step",
+    "Table",
+    "bounds",
+    "certified",
+    "grid_from_json",
+    "grid_to_json",
+    "kl",
+    "oracle",
+    "rates",
+    "samplers",
+    "table_from_json",
+    "table_to_json",
+]

@@ -20,10 +20,11 @@ from targets.arguments import ascending, one_of, refuse
 from targets.channel import PROCESSES
 from targets.channel import process as find_process
 from targets.curve import Curve
-from verify import optimal
+from verify import optimal, other_grids
 from verify.equal_parts import equal_parts
 from verify.loss_curve import LossCurve
 from verify.losses import Weighting, read_losses
+from verify.other_grids import DiffusersGrid
 from verify.schedules import Schedules, window
 
 Built = TypeVar("Built")
@@ -109,6 +110,34 @@ class Grid(Schedules):
         t = PROCESSES["vp"].time(self.snr[-2:])
         further = PROCESSES["vp"].snr(np.array([t[1] ** 2 / t[0]]))
         return Grid(np.concatenate([self.snr, further]), self.process)
+
+    # ---- the same levels in other libraries' terms ---------------------------------------------------
+
+    def k_sigmas(self, final_zero: bool = True) -> np.ndarray:
+        """k-diffusion's sigmas, σ/α = γ^{-1/2}, falling; with its final 0 unless told otherwise.
+
+        >>> Grid.log_snr(2, snr=(0.01, 100.0)).k_sigmas()
+        array([10. ,  1. ,  0.1,  0. ])
+        """
+        return other_grids.k_sigmas(self.snr, final_zero)
+
+    def to_diffusers(self, scheduler: Any, final_zero: bool | None = None) -> DiffusersGrid:
+        """Sigmas and timesteps for set_timesteps of a scheduler of diffusers, or for a table ᾱ (other_grids.py)."""
+        return other_grids.to_diffusers(self.snr, scheduler, final_zero)
+
+    @classmethod
+    def from_sigmas(cls, sigmas: Any, process: str = "ve") -> Grid:
+        """The levels of k-diffusion's (or diffusers') falling sigmas σ/α; a final 0 is dropped.
+
+        With process="flow" they are those of flow matching, x = (1 − s)X + sZ.
+        """
+        find_process(process)
+        return cls(other_grids.snr_of_sigmas(sigmas, process), process)
+
+    @classmethod
+    def from_timesteps(cls, timesteps: Any, alphas_cumprod: Any, process: str = "vp") -> Grid:
+        """The levels of falling timesteps of diffusers' table ᾱ, fractional ones in between linear in log γ."""
+        return cls(other_grids.snr_of_timesteps(alphas_cumprod, timesteps), process)
 
     # ---- grids that read the law ---------------------------------------------------------------------
 

@@ -1,0 +1,133 @@
+"""The rows of a study as one table: a DataFrame, a CSV file, a Parquet file.
+
+`python -m studies.rows NAME --to FILE.csv|FILE.parquet` takes FOLDER/NAME/rows.jsonl, FOLDER being `results` unless told
+otherwise.  Nested fields become columns with dots (setting.family, provenance.commit); a column has one type whatever rows
+lack: integers and booleans with gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so is a
+column of several kinds.  Only the rows of complete settings are taken; of a setting that was computed under several versions
+of the code, those of each (column provenance.code).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import tyro
+
+from studies.store import Row, read_rows
+from targets import ArgumentError
+from targets.arguments import one_of, refuse
+
+KINDS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to export, and where to."""
+
+    name: tyro.conf.Positional[str]
+    """The study: a folder of rows, such as step_scaling."""
+    to: Path
+    """The file to write: .csv or .parquet."""
+    folder: Annotated[Path, tyro.conf.arg(name="from")] = Path("results")
+    """Where the studies' folders are."""
+    force: bool = False
+    """Write over a file that is there."""
+
+
+def frame(path: Path | str) -> pd.DataFrame:
+    """The rows of a rows.jsonl file (or of the folder that holds it), one column a field, in the order of the file.
+
+    Raises `ArgumentError` where there is no such file or no whole row in it.
+    """
+    file = Path(path)
+    file = file / "rows.jsonl" if file.is_dir() else file
+    if not file.is_file():
+        refuse("path", str(file), "a rows.jsonl file, or a folder with one")
+    rows = _complete(read_rows(file))
+    if not rows:
+        refuse("path", str(file), "a file with the rows of at least one finished setting")
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    return pd.DataFrame({name: _column([row.get(name) for row in flat]) for name in names})
+
+
+def export(options: Options) -> pd.DataFrame:
+    """Write the study's rows to the file; the table that was written.
+
+    Raises `ArgumentError` for an unknown study (suggesting the nearest), another kind of file, a file that is there already,
+    a folder that is not, and Parquet without pyarrow, with the command that installs it.
+    """
+    if options.to.suffix not in KINDS:
+        refuse("--to", str(options.to), f"a file that ends in {' or '.join(KINDS)}")
+    if options.to.exists() and not options.force:
+        refuse("--to", str(options.to), "a file that is not there yet; --force writes over it")
+    if not options.to.parent.is_dir():
+        refuse("--to", str(options.to), f"a file in a folder that exists, which {options.to.parent} does not")
+    if options.to.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ArgumentError(
+            f"--to = {options.to}: Parquet needs pyarrow; install it by: pip install 'truerate[parquet]'"
+        )
+    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl"))
+    if not known:
+        refuse("--from", str(options.folder), "a folder of studies, each with its rows.jsonl")
+    table = frame(options.folder / one_of("NAME", options.name, known))
+    part = options.to.with_name(options.to.name + ".part")
+    if options.to.suffix == ".csv":
+        table.to_csv(part, index=False)
+    else:
+        table.to_parquet(part, index=False, engine="pyarrow")
+    os.replace(part, options.to)
+    return table
+
+
+def _complete(rows: list[Row]) -> list[Row]:
+    """Without the rows of settings that were stopped half way, and without repetitions."""
+    found: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        found.setdefault(row["key"], {})[row["row"]] = row
+    return [row for same in found.values() for row in same.values() if len(same) == row["of"]]
+
+
+def _flat(row: Row, prefix: str = "") -> Row:
+    """Nested objects as fields with dots."""
+    flat: Row = {}
+    for key, value in row.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _column(values: list[Any]) -> pd.Series:
+    """One column of one type; None where a row lacks the field."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {float}:
+        return pd.Series(values, dtype="float64")
+    if kinds == {int}:
+        return pd.Series(values, dtype="Int64" if None in values else "int64")
+    if kinds == {bool}:
+        return pd.Series(values, dtype="boolean" if None in values else "bool")
+    if kinds == {int, float}:
+        return pd.Series([None if value is None else float(value) for value in values], dtype="float64")
+    if kinds == {str}:
+        return pd.Series(values, dtype="string")
+    return pd.Series([None if value is None else json.dumps(value) for value in values], dtype="string")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; what is refused is one line and exit code 1."""
+    options = tyro.cli(Options, prog="python -m studies.rows", description=__doc__, args=arguments)
+    try:
+        table = export(options)
+    except ArgumentError as error:
+        sys.exit(f"error: {error}")
+    print(f"{options.to}: {len(table)} rows, {len(table.columns)} columns")
+
+
+if __name__ == "__main__":
+    main()
