@@ -1,0 +1,131 @@
+"""A law's exact denoiser as a network that another library can call.
+
+At the level (α, σ) a state is y = αX + σZ, and with m(y) = E[X given y] networks are trained to say one of
+
+    x0         m
+    epsilon    E[Z given y]         =  (y − α m)/σ
+    score      ∇ log p(y)           =  (α m − y)/σ²          =  −epsilon/σ
+    v          E[αZ − σX given y]   =  α·epsilon − σ m       α² + σ² = 1     Salimans & Ho 2022, eq. 13
+    velocity   E[Z − X given y]     =  epsilon − m           α = 1 − σ       Lipman et al. 2023; time runs from data to noise
+
+A clock reads the level off whatever the library calls time.  Because the model is exact and nearly free, every deviation of
+the samples is the sampler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from targets import Level, Target
+from targets.arguments import array, one_of, refuse
+from verify.audit.contract import Denoiser
+from verify.oracle import Exact, Oracle
+
+Clock = Callable[[float], Level]
+"""A library's time as a level."""
+
+
+def _noise(y: Tensor, m: Tensor, at: Level) -> Tensor:
+    return (y - at.alpha * m) / at.sigma
+
+
+SAYS: dict[str, Callable[[Tensor, Tensor, Level], Tensor]] = {
+    "x0": lambda _y, m, _at: m,
+    "epsilon": _noise,
+    "score": lambda y, m, at: -_noise(y, m, at) / at.sigma,
+    "v": lambda y, m, at: at.alpha * _noise(y, m, at) - at.sigma * m,
+    "velocity": lambda y, m, at: _noise(y, m, at) - m,
+}
+"""What a network can say, given the state, the denoiser's answer and the level."""
+
+
+class Model(torch.nn.Module):
+    """`forward(x, t)`: what a perfectly trained network would answer; shape, dtype and device are those of x.
+
+    law: a target, an oracle (a perturbed denoiser) or a function m̂(y, level) on rows (n, dim).  says: "x0", "epsilon",
+    "score", "v" or "velocity".  clock: the level at a time.  x: (n, *shape) with dim numbers a row, of any shape; t: a number
+    or a tensor, () or (n,).  Further keyword arguments (conditions, masks) are ignored.  `calls` counts the forward passes.
+
+    ArgumentError: x without a batch dimension or with another number of coordinates; t neither one number nor one a row.
+
+    >>> from targets import get
+    >>> model = Model(get("two_points"), "epsilon", ve())
+    >>> model(torch.zeros(3, 1), torch.tensor(0.5)).shape
+    torch.Size([3, 1])
+    """
+
+    def __init__(self, law: Target | Oracle | Denoiser, says: str, clock: Clock) -> None:
+        super().__init__()
+        self.says = one_of("says", says, SAYS)
+        self.clock = clock
+        self.calls = 0
+        if isinstance(law, Target):
+            law = Exact(law)
+        if isinstance(law, Oracle):
+            self.denoiser, self.dim = law.denoiser, law.target.dim
+        elif callable(law):
+            self.denoiser, self.dim = law, None
+        else:
+            refuse("law", law, "a target, an oracle or a function of (y, level)")
+
+    def forward(self, x: Tensor, t: float | Tensor, *_: Any, **__: Any) -> Tensor:
+        """(n, *shape) -> (n, *shape)."""
+        if not isinstance(x, Tensor) or x.ndim < 1 or not len(x):
+            refuse("x", getattr(x, "shape", x), "a tensor with a batch dimension")
+        rows = x.reshape(len(x), -1)
+        if self.dim is not None and rows.shape[1] != self.dim:
+            refuse("x.shape", tuple(x.shape), f"{self.dim} numbers in each of its rows")
+        self.calls += 1
+        times = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
+        if len(times) not in (1, len(x)):
+            refuse("t.shape", tuple(times.shape), f"() or ({len(x)},)")
+        wide = rows.to(torch.float64)
+        out = torch.empty_like(wide)
+        for time in times.unique():
+            chosen = times.expand(len(x)) == time
+            level, y = self.clock(float(time)), wide[chosen]
+            out[chosen] = SAYS[self.says](y, self.denoiser(y, level), level)
+        return out.to(x.dtype).reshape(x.shape)
+
+
+def ve() -> Clock:
+    """Time is the noise level itself: states X + tZ."""
+    return lambda t: Level(1.0, t)
+
+
+def scaled_ve() -> Clock:
+    """Time is ς, states (X + ςZ)/√(1 + ς²): what a variance-preserving network is shown by a sampler that works in ς."""
+    return lambda t: Level(1.0 / (1.0 + t * t) ** 0.5, t / (1.0 + t * t) ** 0.5)
+
+
+def flow() -> Clock:
+    """Flow matching with time from data to noise: states (1 − t)X + tZ."""
+    return lambda t: Level(1.0 - t, t)
+
+
+def schedule(alpha_sigma: Callable[[float], tuple[float, float]]) -> Clock:
+    """Continuous time through any schedule t -> (α, σ)."""
+    return lambda t: Level(*map(float, alpha_sigma(t)))
+
+
+def timesteps(alphas_cumprod: Tensor | np.ndarray) -> Clock:
+    """Steps 0, 1, … of a training table of ᾱ: α² = ᾱ, σ² = 1 − ᾱ; between steps log(σ/α) is linear.
+
+    ArgumentError: a table that does not fall strictly within (0, 1); a time outside the table.
+    """
+    table = array("alphas_cumprod", alphas_cumprod, (None,)).numpy()
+    if not ((table > 0) & (table < 1)).all() or not (np.diff(table) < 0).all():
+        refuse("alphas_cumprod", table[:3], "strictly falling values in (0, 1)")
+    logs = 0.5 * (np.log1p(-table) - np.log(table))
+
+    def level(t: float) -> Level:
+        if not 0 <= t <= len(table) - 1:
+            refuse("t", t, f"a timestep of the table, 0 to {len(table) - 1}")
+        return Level.from_snr(float(np.exp(-2.0 * np.interp(t, np.arange(len(table)), logs))), "vp")
+
+    return level

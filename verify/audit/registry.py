@@ -1,0 +1,59 @@
+"""The libraries under audit: what is installed here, and every sampler that its inspection finds.
+
+Each library has an adapter module with `version()`, the installed version or None, and `configurations()`, its samplers as
+`Audited` and what cannot be driven as `Untestable`.  Nothing of a library is imported before an audit of it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from targets import NotAvailableError
+from targets.arguments import one_of
+from verify.audit.contract import Audited, Untestable
+
+ADAPTERS = {
+    "truerate": "own",
+    "diffusers": "diffusers",
+    "azula": "azula",
+    "k-diffusion": "k_diffusion",
+    "flow-matching": "flow_matching",
+    "smalldiffusion": "smalldiffusion",
+}
+"""Library, as it is called where it is installed from, and its adapter."""
+
+
+def adapter(library: str) -> ModuleType:
+    """The adapter of a library; ArgumentError with the nearest name where there is none."""
+    return importlib.import_module(f"verify.audit.{ADAPTERS[one_of('library', library, ADAPTERS)]}")
+
+
+def versions() -> dict[str, str | None]:
+    """Each library's installed version, None where it is not installed."""
+    return {library: adapter(library).version() for library in ADAPTERS}
+
+
+def samplers(library: str | None = None, sampler: str | None = None) -> list[Audited | Untestable]:
+    """Every configuration of a library (None: of all that are installed), or of one of its classes.
+
+    Where all are asked for, a library that is there but cannot be loaded is one `Untestable` with the reason.
+    ArgumentError: unknown library or class, with the nearest names.  NotAvailableError: a library that is not installed,
+    with the command that installs it.
+    """
+    found: list[Audited | Untestable] = []
+    if library is None:
+        for name, version in versions().items():
+            try:
+                found += adapter(name).configurations() if version is not None else []
+            except NotAvailableError as reason:
+                found.append(Untestable(name, "every sampler", str(reason)))
+    else:
+        one_of("library", library, ADAPTERS)
+        if adapter(library).version() is None:
+            raise NotAvailableError(f"library = {library!r}: not installed; pip install {library}")
+        found += adapter(library).configurations()
+    if sampler is None:
+        return found
+    one_of("sampler", sampler, sorted({item.name for item in found}))
+    return [item for item in found if item.name == sampler]

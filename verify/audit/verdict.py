@@ -1,0 +1,77 @@
+"""What a measured order says of a declared one.
+
+    conforms               on every law the order of the method is at least the declared one, less a tolerance; and either its
+                           interval reaches no more than half an order below, or the last two doublings of K both say so
+    below declared order   on some law it is less, and the interval of the fit leaves the declared order out; or it is less by
+                           more than half an order and falling further as K grows (a plateau)
+    undecided              neither
+    no order declared      nothing was promised; the measured orders stand by themselves
+    fails                  it raises, does not end, or returns what is no state
+    not testable           it cannot be driven by an exact score, or no rate can be read off
+
+The order of the method is the one on eased grids, where a starter of lower order does not show; the order on uniform grids,
+with the start-up in it, is stated beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+KINDS = ("conforms", "below declared order", "undecided", "no order declared", "fails", "not testable")
+TOLERANCES = {1: 0.05, 2: 0.1, 3: 0.2}
+"""How far below the declared order a correct method may measure, by that order."""
+
+VAGUE = 0.5
+"""An interval that reaches further than this below the declared order decides nothing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An order measured on one law: the estimate, its interval, and the orders between neighbouring K."""
+
+    law: str
+    order: float
+    interval: tuple[float, float]
+    local: tuple[float, ...] = ()
+
+    def reaches(self, declared: float) -> bool:
+        """Whether the declared order, less the tolerance, is there and not by chance."""
+        least = declared - tolerance(declared)
+        steady = len(self.local) > 1 and min(self.local[-2:]) >= least
+        return self.order >= least and (self.interval[0] >= declared - VAGUE or steady)
+
+    def below(self, declared: float) -> bool:
+        """Whether the declared order is out of its reach."""
+        falling = len(self.local) > 1 and self.local[-1] < self.local[-2]
+        return self.order < declared and (self.interval[1] < declared or (falling and self.order < declared - VAGUE))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One of `KINDS`, and the sentence that says why."""
+
+    kind: str
+    text: str
+
+
+def tolerance(order: float) -> float:
+    """How far below `order` a correct method may measure: 0.05, 0.1, 0.2 for orders 1, 2, 3, and 0.3 beyond."""
+    return next((slack for whole, slack in TOLERANCES.items() if order <= whole), 0.3)
+
+
+def judge(declared: float | None, measured: Sequence[Measured]) -> Verdict:
+    """The verdict on a declared order, from what was measured on each law."""
+    if not measured:
+        return Verdict("not testable", "no rate could be read off on any law")
+    numbers = ", ".join(f"{one.order:.2f} ({one.law})" for one in measured)
+    if declared is None:
+        return Verdict("no order declared", f"measured {numbers}")
+    if all(one.reaches(declared) for one in measured):
+        return Verdict("conforms", f"declared {declared:g}, measured {numbers}")
+    missed = [one for one in measured if not one.reaches(declared)]
+    worst = next((one for one in missed if one.below(declared)), min(missed, key=lambda one: one.order))
+    low, high = worst.interval
+    said = f"declared {declared:g}, measured {worst.order:.2f}, interval {low:.2f} to {high:.2f} ({worst.law})"
+    kind = "below declared order" if worst.below(declared) else "undecided"
+    return Verdict(kind, said if len(measured) == 1 else f"{said}; all: {numbers}")
