@@ -29,6 +29,7 @@ STUDIES = {
     "noise_step": "what the noise step of arXiv 2508.16306 is for",
     "open_questions": "three questions that arXiv 2508.16306 leaves open",
     "learned_score": "what a trained network costs, whose error is known exactly",
+    "sampler_audit": "whether other libraries' samplers converge at the order that they declare",
 }
 """Each study with its question, in the order in which they run."""
 

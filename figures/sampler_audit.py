@@ -1,0 +1,74 @@
+"""Work and precision of every audited sampler: marginal KL on a Gaussian against denoiser evaluations.
+
+Samplers whose points coincide are one line, labelled by how many there are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from figures import style
+from figures.load import load
+
+NAME = "sampler_audit"
+COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
+SAME = 1e-3
+"""Lines whose KL agree to this relative difference are one line."""
+
+FLOOR = 1e-16
+"""KL below is rounding."""
+
+
+def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
+    """Deterministic samplers on the left, stochastic ones on the right."""
+    rows = load(path, keys)
+    origin = rows.provenance.iloc[-1]
+    figure, axes = style.canvas(11.0, 6.4, 1, 2, sharey=True)
+    points = pd.DataFrame(rows[rows.quantity == "kl"]) if "evaluations" in rows else pd.DataFrame()
+    for axis, stochastic, title in ((axes[0, 0], False, "deterministic"), (axes[0, 1], True, "stochastic")):
+        mine = pd.DataFrame(points[points.stochastic == stochastic]) if len(points) else points
+        _panel(axis, mine)
+        axis.set_title(
+            f"{title} samplers: marginal KL, nats\n(anisotropic Gaussian, d = 3; uniform log-snr, 0.02 to 200)"
+        )
+    folder = style.FRONT if path == COMMITTED else style.RENDERED
+    return style.save(figure, folder, NAME, origin["command"], origin["commit"][:12])
+
+
+def _panel(axis: Axes, points: pd.DataFrame) -> None:
+    axis.set(xscale="log", yscale="log", xlabel="denoiser evaluations")
+    if not len(points):
+        axis.text(0.5, 0.5, "none measured", transform=axis.transAxes, ha="center")
+        return
+    ends = []
+    for number, (names, x, y) in enumerate(merged(points)):
+        look = style.cycle(number)
+        axis.plot(x, y, **look)  # type: ignore[arg-type]
+        ends.append((float(x[-1]), float(y[-1]), _label(names), str(look["color"])))
+    style.labels_at_ends(axis, ends)
+
+
+def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
+    """(names, evaluations, KL) of every distinct line, the largest group first."""
+    groups: list[tuple[list[str], np.ndarray, np.ndarray]] = []
+    named = points.library + ": " + points.label
+    for name, mine in points.groupby(named, sort=False):
+        x, y = mine.evaluations.to_numpy(float), np.maximum(mine.value.to_numpy(float), FLOOR)
+        for names, known, values in groups:
+            if len(known) == len(x) and (known == x).all() and np.allclose(values, y, rtol=SAME, atol=10 * FLOOR):
+                names.append(str(name))
+                break
+        else:
+            groups.append(([str(name)], x, y))
+    return sorted(groups, key=lambda group: -len(group[0]))
+
+
+def _label(names: list[str]) -> str:
+    ours = [name.removeprefix("truerate: ") for name in names if name.startswith("truerate: ")]
+    first = ours[0] if ours else names[0].split(": ", 1)[1]
+    first = first if len(first) <= 40 else first[:37] + "…"
+    return first if len(names) == 1 else f"{first} and {len(names) - 1} more"

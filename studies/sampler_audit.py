@@ -1,0 +1,149 @@
+"""Other libraries' samplers under an exact score: does their code converge at the order that it declares?
+
+Every sampler that an installed library offers is driven with the exact denoiser on grids of our choosing, in float64, and
+its order is measured: pathwise against the exact probability flow where it is deterministic, by the exact law of its
+output on a Gaussian where it is not.  As shipped, with its own tables and time steps, each class is then run over a covering
+array of its options, in which every pair of values occurs.
+
+    python -m studies.sampler_audit --library diffusers --sampler HeunDiscreteScheduler
+
+measures one class; without options, every library that is installed.  `--docs` writes docs/audit.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import tyro
+
+from figures.sampler_audit import draw
+from studies import audit_report, study
+from studies.audit_measures import measure
+from studies.store import Row
+from targets import ArgumentError
+from targets.arguments import integer
+from verify.audit import registry
+from verify.audit.contract import Audited, Untestable
+from verify.audit.sweep import sweep
+
+NAME = "sampler_audit"
+
+SWEPT = ("diffusers",)
+"""Libraries whose classes have options enough for a covering array."""
+
+
+@dataclass(frozen=True)
+class Config(study.Config):
+    """Orders, costs and failures of the samplers of installed libraries under an exact score."""
+
+    library: str | None = None
+    """One library: truerate, diffusers, azula, k-diffusion, flow-matching or smalldiffusion; if none, all installed."""
+    sampler: str | None = None
+    """One class or function of the library, by its name."""
+    docs: bool = False
+    """Write docs/audit.md; needs the preset full and no library or sampler to be named."""
+
+
+@cache
+def found(library: str | None, sampler: str | None) -> tuple[Audited | Untestable, ...]:
+    """Everything that inspection finds, once."""
+    return tuple(registry.samplers(library, sampler))
+
+
+def chosen(config: Config) -> list[Audited | Untestable]:
+    """What a run measures: with the preset quick each class's first configuration, unless one class is asked for."""
+    items = found(config.library, config.sampler)
+    if config.preset == "full" or config.sampler is not None:
+        return list(items)
+    first = {(item.library, item.name): item for item in reversed(items)}
+    return [item for item in items if first[item.library, item.name] is item]
+
+
+def settings(config: Config) -> list[Row]:
+    """One setting a configuration, one a class whose options are swept, one for what cannot be tested."""
+    versions, items = registry.versions(), chosen(config)
+    shared = {"preset": config.preset}
+    rows = []
+    for item in items:
+        one = {"library": item.library, "version": versions[item.library], "sampler": item.name, **shared}
+        if isinstance(item, Untestable):
+            rows.append({"family": item.name, "dim": "", "part": "listing", **one, "reason": item.reason})
+        else:
+            rows.append({"family": item.label, "dim": "", "part": "order", **one, "label": item.label})
+    classes = {(item.library, item.name): item for item in items if item.library in SWEPT}
+    rows += [
+        {
+            "family": f"{name}, options",
+            "dim": "",
+            "part": "sweep",
+            "library": library,
+            "version": versions[library],
+            "sampler": name,
+            **shared,
+        }
+        for library, name in classes
+    ]
+    return rows
+
+
+def compute(setting: Row, _place: torch.device) -> list[Row]:
+    """The rows of one setting; whatever goes wrong in it stays in it."""
+    base = {key: setting[key] for key in ("library", "version", "sampler", "part")}
+    if setting["part"] == "listing":
+        return [{**base, "quantity": "untestable", "value": None, "method": setting["reason"]}]
+    if setting["part"] == "sweep":
+        return [{**base, **row} for row in _swept(setting["library"], setting["sampler"], setting["preset"])]
+    audited = next(
+        item
+        for item in found(setting["library"], setting["sampler"])
+        if isinstance(item, Audited) and item.label == setting["label"]
+    )
+    more = {
+        "label": audited.label,
+        "process": audited.process,
+        "stochastic": audited.stochastic,
+        "declared": audited.declared.order if audited.declared else None,
+        "source": audited.declared.source if audited.declared else None,
+        "counterpart": audited.counterpart is not None,
+        "notes": list(audited.notes),
+    }
+    return [{**base, **more, **row} for row in measure(audited, setting["preset"])]
+
+
+def _swept(library: str, name: str, preset: str) -> list[Row]:
+    """A row for each way to fail, each at its smallest configuration, after one that counts them."""
+    failures = sweep(library, [name], preset)
+    rows: list[Row] = [
+        {"quantity": "swept", "value": len(failures), "runs": max((one.runs for one in failures), default=0)}
+    ]
+    for one in failures:
+        found = {key: value for key, value in one.row.items() if key not in ("library", "name", "message")}
+        rows.append({"quantity": "failure", "value": None, **found, "method": one.message})
+    return rows
+
+
+def check(config: Config) -> None:
+    """Refuse bad settings before any work."""
+    integer("seed", config.seed, 0)
+    if config.docs and (config.preset != "full" or config.library or config.sampler):
+        raise ArgumentError("docs = True: expected --preset full and neither --library nor --sampler")
+    found(config.library, config.sampler)
+
+
+def main(config: Config) -> None:
+    """Run the audit, print its tables, draw its figure, write docs/audit.md where asked."""
+    check(config)
+
+    def report(rows: Sequence[Row]) -> None:
+        audit_report.report(list(rows), registry.versions())
+        if config.docs:
+            audit_report.write(list(rows), registry.versions())
+
+    study.run(NAME, config, settings(config), compute, report, draw)
+
+
+if __name__ == "__main__":
+    study.command(main, tyro.conf.FlagCreatePairsOff[Config], NAME, __doc__)
