@@ -58,8 +58,9 @@ class Audited:
     """One configuration of one sampler: what it is called, how it is run, what it promises.
 
     `process`: that of its states.  `declared`: None where nothing is promised.  `counterpart`: our builder of the same
-    method, given the grid; None where there is none.  `least`: the fewest steps that it can take.  `most`: beyond so many steps it draws too
-    many variables to be probed one by one.  `native`: the sampler in the library's own precision, where that is not float64.
+    method, given the grid; None where there is none.  `least`: the fewest steps that it can take.  `most`: beyond so many
+    steps it draws too many variables to be probed.  `native`: the sampler in the library's own precision, where that is not
+    float64.
     """
 
     library: str
