@@ -42,7 +42,7 @@ def test_factors_are_read_off_the_signature():
     assert {"use_dynamic_shifting": True, "mu": 1.15} in found["dynamic shift"]
     assert all(levels[0] == {} for levels in found.values())
     assert not {"thresholding", "trained_betas", "variance_type", "num_train_timesteps"} & found.keys()
-    assert switched_off(diffusers.DDIMScheduler) == {"clip_sample": False, "thresholding": False}
+    assert switched_off(diffusers.DDIMScheduler) == {"clip_sample": False}
     variance = next(f for f in factors(diffusers.DDPMScheduler) if f.name == "variance_type")
     assert {level.get("variance_type", "fixed_small") for level in variance.levels} == {
         "fixed_small",

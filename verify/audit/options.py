@@ -100,8 +100,9 @@ def factors(cls: type) -> tuple[Factor, ...]:
 
 
 def switched_off(cls: type) -> dict[str, Any]:
-    """The switches of `OFF` that the class has, all off."""
-    return dict.fromkeys((name for name in OFF if name in parameters(cls, "__init__")), False)
+    """The switches of `OFF` that are on by default, off."""
+    constructor = parameters(cls, "__init__")
+    return dict.fromkeys((name for name in OFF if name in constructor and constructor[name].default), False)
 
 
 @functools.cache
