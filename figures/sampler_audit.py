@@ -1,6 +1,6 @@
 """Work and precision of every audited sampler: marginal KL on a Gaussian against denoiser evaluations.
 
-Samplers whose points coincide are one line, labelled by how many there are.
+Samplers whose points coincide are one line.  Lines are numbered at their ends, and named beside in the order of the ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
     """Deterministic samplers on the left, stochastic ones on the right."""
     rows = load(path, keys)
     origin = rows.provenance.iloc[-1]
-    figure, axes = style.canvas(11.0, 6.4, 1, 2, sharey=True)
+    figure, axes = style.canvas(13.5, 8.4, 1, 2, sharey=True)
     points = pd.DataFrame(rows[rows.quantity == "kl"]) if "evaluations" in rows else pd.DataFrame()
     for axis, stochastic, title in ((axes[0, 0], False, "deterministic"), (axes[0, 1], True, "stochastic")):
         mine = pd.DataFrame(points[points.stochastic == stochastic]) if len(points) else points
@@ -44,16 +44,17 @@ def _panel(axis: Axes, points: pd.DataFrame) -> None:
     if not len(points):
         axis.text(0.5, 0.5, "none measured", transform=axis.transAxes, ha="center")
         return
-    ends = []
-    for number, (names, x, y) in enumerate(merged(points)):
-        look = style.cycle(number)
-        axis.plot(x, y, **look)  # type: ignore[arg-type]
-        ends.append((float(x[-1]), float(y[-1]), _label(names), str(look["color"])))
-    style.labels_at_ends(axis, ends)
+    groups = sorted(merged(points), key=lambda group: -group[2][-1])
+    for number, (names, x, y) in enumerate(groups, start=1):
+        look = style.cycle(number - 1)
+        axis.plot(x, y, label=f"{number}  {_label(names)}", **look)  # type: ignore[arg-type]
+        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+        axis.annotate(str(number), (float(x[-1]), float(y[-1])), fontsize=5.5, color=str(look["color"]), **place)  # type: ignore[arg-type]
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=5.8, frameon=False, handlelength=3.2)
 
 
 def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
-    """(names, evaluations, KL) of every distinct line, the largest group first."""
+    """(names, evaluations, KL) of every distinct line."""
     groups: list[tuple[list[str], np.ndarray, np.ndarray]] = []
     named = points.library + ": " + points.label
     for name, mine in points.groupby(named, sort=False):
@@ -64,7 +65,7 @@ def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray
                 break
         else:
             groups.append(([str(name)], x, y))
-    return sorted(groups, key=lambda group: -len(group[0]))
+    return groups
 
 
 def _label(names: list[str]) -> str:

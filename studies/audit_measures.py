@@ -134,6 +134,8 @@ def orders(audited: Audited, preset: str) -> list[Row]:
     """Orders on uniform and eased grids: on every law, or on the Gaussian alone for stochastic samplers."""
     rows: list[Row] = []
     steps = [k for k in STEPS[preset] if audited.least <= k <= audited.most]
+    if len(steps) < 3:
+        raise NotAvailableError(f"order: it draws too many variables to be probed with more than {audited.most} steps")
     for name in ("anisotropic Gaussian",) if audited.stochastic else laws(preset):
         fits: dict[str, OrderFit] = {}
         for grid in ("uniform", "eased"):

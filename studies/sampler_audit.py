@@ -27,7 +27,7 @@ from targets import ArgumentError
 from targets.arguments import integer
 from verify.audit import registry
 from verify.audit.contract import Audited, Untestable
-from verify.audit.sweep import sweep
+from verify.audit.sweep import sweep, sweepable
 
 NAME = "sampler_audit"
 
@@ -48,9 +48,15 @@ class Config(study.Config):
 
 
 @cache
-def found(library: str | None, sampler: str | None) -> tuple[Audited | Untestable, ...]:
+def found(library: str | None, sampler: str | None = None) -> tuple[Audited | Untestable, ...]:
     """Everything that inspection finds, once."""
     return tuple(registry.samplers(library, sampler))
+
+
+@cache
+def measured(library: str) -> dict[str, Audited]:
+    """The samplers of a library by their labels."""
+    return {item.label: item for item in found(library) if isinstance(item, Audited)}
 
 
 def chosen(config: Config) -> list[Audited | Untestable]:
@@ -73,7 +79,8 @@ def settings(config: Config) -> list[Row]:
             rows.append({"family": item.name, "dim": "", "part": "listing", **one, "reason": item.reason})
         else:
             rows.append({"family": item.label, "dim": "", "part": "order", **one, "label": item.label})
-    classes = {(item.library, item.name): item for item in items if item.library in SWEPT}
+    swept = {library: sweepable() for library in SWEPT if any(item.library == library for item in items)}
+    classes = dict.fromkeys((one.library, one.name) for one in items if one.name in swept.get(one.library, ()))
     rows += [
         {
             "family": f"{name}, options",
@@ -96,11 +103,7 @@ def compute(setting: Row, _place: torch.device) -> list[Row]:
         return [{**base, "quantity": "untestable", "value": None, "method": setting["reason"]}]
     if setting["part"] == "sweep":
         return [{**base, **row} for row in _swept(setting["library"], setting["sampler"], setting["preset"])]
-    audited = next(
-        item
-        for item in found(setting["library"], setting["sampler"])
-        if isinstance(item, Audited) and item.label == setting["label"]
-    )
+    audited = measured(setting["library"])[setting["label"]]
     more = {
         "label": audited.label,
         "process": audited.process,

@@ -8,6 +8,6 @@ probing      the exact law of any sampler's output on a Gaussian, and its weak o
 verdict      a measured order against a declared one
 sweep        what fails as shipped, over covering arrays (options, covering, outcome, reduce, reproduction)
 
-The adapters are own, diffusers, azula, k_diffusion, flow_matching and smalldiffusion; draws, precision, limits and loading are
-what it takes to drive code that was not written to be measured.
+The adapters are own, diffusers, azula, k_diffusion, flow_matching and smalldiffusion; draws, precision, limits and loading
+are what it takes to drive code that was not written to be measured.
 """

@@ -74,7 +74,10 @@ class seeded(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # type: ignore[type-arg]
         """The call with the generator put in where it draws."""
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
+        if func not in LIKE and func not in SEEDABLE:
+            return func(*args, **kwargs)
+        kwargs = dict(kwargs)
         if func in LIKE and kwargs.get("generator") is None:
             like = args[0]
             kwargs = {"dtype": like.dtype, "device": like.device, **{k: v for k, v in kwargs.items() if v is not None}}

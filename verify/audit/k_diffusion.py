@@ -38,6 +38,9 @@ LIBRARY, PACKAGE = "k-diffusion", "k_diffusion"
 UNUSED = ("torchvision.transforms.functional", "PIL.Image", "safetensors", "torchdiffeq")
 """What the sampling module's imports ask for and no sampler uses."""
 
+TREE_STEPS = 32
+"""A Brownian tree draws some seventeen variables a step: with more steps they are too many to be probed one by one."""
+
 EXACT = "exact path"
 VALUES: dict[str, tuple[Any, ...]] = {"eta": (1.0, 0.0), "s_churn": (0.0, 10.0), "order": (1, 2, 3, 4)}
 """Options that a function may have, and the values that are audited; of other options the default is."""
@@ -185,6 +188,7 @@ def _audited(function: Callable[..., Any], options: dict[str, Any]) -> Audited:
         sampler=sampler(function, options),
         declared=_declared(function, options),
         counterpart=COUNTERPARTS.get((function.__name__, tuple(sorted(options.items())))),
+        most=TREE_STEPS if tree else 1000,
         notes=("noise from a Brownian tree, exact to 1e-6 in sigma",) if tree else (),
     )
 

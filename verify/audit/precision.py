@@ -25,8 +25,12 @@ class _Double(TorchFunctionMode):
         """The call with its dtypes widened."""
         if func is torch.Tensor.float:
             func = torch.Tensor.double
-        kwargs = {key: _wide(value) for key, value in (kwargs or {}).items()}
-        return func(*[_wide(value) for value in args], **kwargs)
+        kwargs = kwargs or {}
+        if any(value is torch.float32 for value in args):
+            args = tuple(_wide(value) for value in args)
+        if any(value is torch.float32 for value in kwargs.values()):
+            kwargs = {key: _wide(value) for key, value in kwargs.items()}
+        return func(*args, **kwargs)
 
 
 class _WideNumpy:

@@ -29,7 +29,7 @@ SECONDS = {"quick": 10.0, "full": 60.0}
 PATIENCE = {"quick": 1.0, "full": 3.0}
 """Numbers of steps at which a class's defaults take longer than this are run with its defaults alone."""
 
-BUDGET = {"quick": 2.0, "full": 30.0}
+BUDGET = {"quick": 1.0, "full": 30.0}
 """Processor time after which no further configuration of a class is begun: some classes take a second to be constructed."""
 
 Progress = Callable[[str, int, int], None]
@@ -223,6 +223,11 @@ def _failure(library: str, runs: _Runs, case: Case, outcome: Outcome, members: S
     return Failure(library, name, case.options, case.steps, outcome.kind, message, code, len(members), tried, at)
 
 
+def sweepable() -> list[str]:
+    """The classes that are swept where none is named."""
+    return [cls.__name__ for cls, _ in _chosen(None)]
+
+
 def _chosen(names: Iterable[str | type] | None) -> list[tuple[type, Mapping[str, Any]]]:
     """The classes, with the options that each cannot do without."""
     from verify.audit.diffusers.inspect import NEEDED, classes, version
@@ -240,9 +245,9 @@ def _chosen(names: Iterable[str | type] | None) -> list[tuple[type, Mapping[str,
 
 def _sweepable(cls: type) -> bool:
     """Whether it is driven from its signature alone, in either direction of time."""
-    from verify.audit.diffusers.inspect import REASONS, _signature_reason
+    from verify.audit.diffusers.inspect import REASONS, signature_reason
 
-    return _signature_reason(cls) is None and cls.__name__ not in REASONS
+    return signature_reason(cls) is None and cls.__name__ not in REASONS
 
 
 def _plainness(case: Case) -> tuple[bool, int]:

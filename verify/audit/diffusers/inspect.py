@@ -81,7 +81,7 @@ def look(cls: type) -> Found:
     if name in OWN_LOOPS:
         return Found(name, cls, None, "ve")
     try:
-        reason = _signature_reason(cls) or REASONS.get(name) or _direction_reason(cls, needed)
+        reason = signature_reason(cls) or REASONS.get(name) or _direction_reason(cls, needed)
         if reason is None:
             reason = _trial_reason(cls, needed)
         return Found(name, cls, reason, process(cls, **needed) if reason is None else None, needed)
@@ -94,7 +94,7 @@ def look(cls: type) -> Found:
 # ---- reasons --------------------------------------------------------------------------------------------
 
 
-def _signature_reason(cls: type) -> str | None:
+def signature_reason(cls: type) -> str | None:
     """Why the constructor's and the step's signatures rule it out."""
     if not hasattr(cls, "step"):
         return REASONS.get(cls.__name__) or "has no step(model_output, timestep, sample)"

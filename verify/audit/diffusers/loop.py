@@ -134,7 +134,8 @@ def _loop_times(scheduler: Any) -> Any:
     """The timesteps at which the network is asked: without the last where the class lists the end of the last step too."""
     times = scheduler.timesteps
     steps = getattr(scheduler, "num_inference_steps", None)
-    ends_listed = steps is not None and len(times) == steps + 1 and not hasattr(scheduler, "alphas_cumprod")
+    once = getattr(scheduler, "order", 1) == 1
+    ends_listed = once and steps is not None and len(times) == steps + 1 and not hasattr(scheduler, "alphas_cumprod")
     return times[:-1] if ends_listed or hasattr(scheduler, "_alpha_cumprod") else times
 
 
