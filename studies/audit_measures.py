@@ -4,6 +4,7 @@
     kl             marginal KL on the Gaussian against denoiser evaluations, exact by linear probing
     moments        stochastic: error of mean and variance on the curved mixture, with standard errors
     agreement      largest distance to our table of the same method on the same grid, start and noise
+    sizes          libraries whose options are not swept: finite states at the fewest steps, at 2, 3 and at 1,000
     rounding       distance between the library's own precision and float64, where it has tables in float32
 
 Each run of a sampler has a time limit, and what goes wrong in one piece becomes a row and stops no other.
@@ -37,8 +38,14 @@ COST = (0.02, 200.0)
 STEPS = {"quick": (24, 48, 96), "full": (24, 48, 96, 192)}
 """K of the orders: multiples of three, so that methods that go in blocks of two or three steps end with a whole block."""
 
-BUDGETS = {"quick": (8, 32), "full": (4, 8, 16, 32, 64, 128, 256)}
+BUDGETS = {"quick": (8, 32), "full": (4, 8, 16, 32, 64, 128)}
 """K of the work-precision rows."""
+
+SIZES = {"quick": (1, 2, 3), "full": (1, 2, 3, 1000)}
+"""K at which a sampler has to return finite states, whatever its order."""
+
+SWEPT = ("diffusers",)
+"""Libraries whose classes have options enough for a covering array."""
 
 SECONDS = {"quick": 30.0, "full": 120.0}
 """Time limit of each run of a sampler."""
@@ -85,13 +92,15 @@ def laws(preset: str) -> dict[str, Target]:
 def measure(audited: Audited, preset: str) -> list[Row]:
     """Every row of one configuration, its verdict last."""
     pieces: list[Callable[[Audited, str], list[Row]]] = [orders, work, agreement, rounding]
+    if audited.library not in SWEPT:
+        pieces.append(sizes)
     if audited.stochastic and preset == "full":
         pieces.append(moments)
     rows: list[Row] = []
     audited = replace(audited, sampler=limited(audited.sampler, SECONDS[preset]))
     for piece in pieces:
         try:
-            rows += piece(audited, preset)
+            rows += _told(piece(audited, preset))
         except KeyboardInterrupt:
             raise
         except NotAvailableError as refusal:
@@ -102,6 +111,16 @@ def measure(audited: Audited, preset: str) -> list[Row]:
             )
             rows.append({"quantity": "broken", "value": None, "piece": piece.__name__, "method": said})
     return [*rows, verdict(audited, rows)]
+
+
+def _told(rows: list[Row]) -> list[Row]:
+    """The rows, if every number in them is finite."""
+    for row in rows:
+        for name, value in row.items():
+            numbers = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, float)]
+            if not np.isfinite(numbers).all():
+                raise SamplerError(f"{row['quantity']}, {name}: {value}")
+    return rows
 
 
 def limited(sampler: Sampler, seconds: float) -> Sampler:
@@ -264,9 +283,18 @@ def _finite(sampler: Sampler, denoiser: Denoiser, grid: Grid, start: Tensor) -> 
     return states
 
 
+def sizes(audited: Audited, preset: str) -> list[Row]:
+    """Runs at few and at many steps: what comes back has to be finite states of the right shape."""
+    for steps in SIZES[preset]:
+        if audited.least <= steps <= audited.most:
+            grid = refined(steps, snr=COST, process=audited.process, eased=False)
+            last_states(audited.sampler, gaussian(), grid, reference_states(gaussian(), grid, 4))
+    return []
+
+
 def moments(audited: Audited, preset: str) -> list[Row]:
-    """Errors of mean and variance on the curved mixture at the largest K, with standard errors of independent chains."""
-    law, steps = LAWS["curved mixture"](), STEPS[preset][-1]
+    """Errors of mean and variance on the curved mixture, with standard errors of independent chains."""
+    law, steps = LAWS["curved mixture"](), STEPS[preset][-2]
     grid = refined(steps, snr=COST, process=audited.process, eased=False)
     generator = torch.Generator().manual_seed(3)
     first, last = grid.levels[0], grid.levels[-1]

@@ -13,7 +13,7 @@ from rich.text import Text
 from studies.audit_remarks import remark
 from studies.store import Row
 from studies.study import console
-from verify.provenance import ROOT, code_version
+from verify.provenance import ROOT, code_version, provenance
 
 DOCS = ROOT / "docs" / "audit.md"
 BUDGET = 32
@@ -141,6 +141,16 @@ def _failures(rows: list[Row]) -> Table:
         inside = ", ".join(f"{key}={value!r}" for key, value in row["options"].items()) or "defaults"
         sheet.add_row(row["sampler"], row["kind"], inside, str(row["steps"]), f"{row['count']} of {row['runs']}")
     return sheet
+
+
+def as_json(rows: list[Row], versions: dict[str, str | None]) -> dict[str, Any]:
+    """Verdicts with the numbers behind them, failures, what is not testable, versions and what made them."""
+    dropped = ("key", "row", "of", "study", "setting", "provenance", "part")
+    plain = [{key: value for key, value in row.items() if key not in dropped} for row in rows]
+    kinds = {"verdicts": "verdict", "failures": "failure", "not_testable": "untestable"}
+    numbers = [row for row in plain if row["quantity"] not in (*kinds.values(), "swept")]
+    found = {name: [row for row in plain if row["quantity"] == kind] for name, kind in kinds.items()}
+    return {"versions": versions, "provenance": provenance(), **found, "numbers": numbers}
 
 
 def write(rows: list[Row], versions: dict[str, str | None]) -> None:

@@ -12,16 +12,19 @@ measures one class; without options, every library that is installed.  `--docs` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 
 from figures.sampler_audit import draw
 from studies import audit_report, study
-from studies.audit_measures import measure
+from studies.audit_measures import SWEPT, measure
 from studies.store import Row
 from targets import ArgumentError
 from targets.arguments import integer
@@ -30,9 +33,6 @@ from verify.audit.contract import Audited, Untestable
 from verify.audit.sweep import sweep, sweepable
 
 NAME = "sampler_audit"
-
-SWEPT = ("diffusers",)
-"""Libraries whose classes have options enough for a covering array."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,23 @@ class Config(study.Config):
     """One library: truerate, diffusers, azula, k-diffusion, flow-matching or smalldiffusion; if none, all installed."""
     sampler: str | None = None
     """One class or function of the library, by its name."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write verdicts, failures and what is not testable to this file, with what made them."""
     docs: bool = False
     """Write docs/audit.md; needs the preset full and no library or sampler to be named."""
 
 
 @cache
-def found(library: str | None, sampler: str | None = None) -> tuple[Audited | Untestable, ...]:
-    """Everything that inspection finds, once."""
-    return tuple(registry.samplers(library, sampler))
-
-
-@cache
 def measured(library: str) -> dict[str, Audited]:
     """The samplers of a library by their labels."""
-    return {item.label: item for item in found(library) if isinstance(item, Audited)}
+    return {item.label: item for item in registry.found(library) if isinstance(item, Audited)}
 
 
 def chosen(config: Config) -> list[Audited | Untestable]:
     """What a run measures: with the preset quick each class's first configuration, unless one class is asked for."""
-    items = found(config.library, config.sampler)
+    items = registry.samplers(config.library, config.sampler)
     if config.preset == "full" or config.sampler is not None:
-        return list(items)
+        return items
     first = {(item.library, item.name): item for item in reversed(items)}
     return [item for item in items if first[item.library, item.name] is item]
 
@@ -133,7 +129,9 @@ def check(config: Config) -> None:
     integer("seed", config.seed, 0)
     if config.docs and (config.preset != "full" or config.library or config.sampler):
         raise ArgumentError("docs = True: expected --preset full and neither --library nor --sampler")
-    found(config.library, config.sampler)
+    if config.json:
+        study.writable("json", config.json)
+    registry.samplers(config.library, config.sampler)
 
 
 def main(config: Config) -> None:
@@ -142,6 +140,9 @@ def main(config: Config) -> None:
 
     def report(rows: Sequence[Row]) -> None:
         audit_report.report(list(rows), registry.versions())
+        if config.json:
+            text = json.dumps(audit_report.as_json(list(rows), registry.versions()), indent=1, allow_nan=False)
+            config.json.write_text(text + "\n", "utf-8")
         if config.docs:
             audit_report.write(list(rows), registry.versions())
 

@@ -60,6 +60,17 @@ def device(name: str) -> torch.device:
     return chosen
 
 
+def writable(name: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before any work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise ArgumentError(
+            f"{name} = {str(path)!r}: expected a file that can be written ({error.strerror})"
+        ) from error
+
+
 def sweep(store: Store, settings: list[Row], compute: Callable[[Row], list[Row]]) -> list[Row]:
     """The rows of every setting, computing only what the store does not hold."""
     rows: list[Row] = []

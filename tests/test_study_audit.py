@@ -72,6 +72,20 @@ def test_a_broken_sampler_fails_and_stops_nothing(fault, said):
     json.dumps(rows, allow_nan=False)
 
 
+def test_numbers_that_are_not_finite_are_a_failure_and_not_a_row():
+    ours = as_sampler(samplers.ddpm)
+
+    def fragile(denoiser, grid, start, generator):
+        states = ours(denoiser, grid, start, generator)
+        return states * float("nan") if len(start) > 5000 else states
+
+    rows = audit_measures.measure(audited(fragile, stochastic=True), "full")
+    assert rows[-1]["verdict"] == "fails"
+    assert "moments" in rows[-1]["method"]
+    assert "nan" in rows[-1]["method"]
+    json.dumps(rows, allow_nan=False)
+
+
 def test_a_sampler_that_never_ends_is_stopped(monkeypatch):
     monkeypatch.setitem(audit_measures.SECONDS, "quick", 0.1)
 
@@ -101,11 +115,9 @@ def test_bad_settings_are_refused_before_work(monkeypatch):
     ):
         with pytest.raises(ArgumentError, match=said):
             sampler_audit.check(config)
-    sampler_audit.found.cache_clear()
     monkeypatch.setattr(registry.adapter("azula"), "version", lambda: None)
     with pytest.raises((ArgumentError, NotAvailableError), match="pip install azula"):
         sampler_audit.check(sampler_audit.Config(library="azula"))
-    sampler_audit.found.cache_clear()
 
 
 def test_the_command_measures_one_sampler(tmp_path, capsys):
@@ -186,7 +198,7 @@ def test_lines_that_coincide_are_drawn_as_one():
 
 
 def test_untestable_classes_are_listed_with_their_reason(monkeypatch):
-    monkeypatch.setattr(sampler_audit, "found", lambda *_: (Untestable("truerate", "Odd", "it speaks in tokens"),))
+    monkeypatch.setattr(registry, "samplers", lambda *_: [Untestable("truerate", "Odd", "it speaks in tokens")])
     rows = sampler_audit.settings(sampler_audit.Config())
     assert rows[0]["part"] == "listing"
     out = sampler_audit.compute(rows[0], torch.device("cpu"))

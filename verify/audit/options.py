@@ -40,7 +40,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 """Values of constructor parameters that are neither switches nor names, as they occur in published configurations."""
 
-STEPPING: dict[str, tuple[Any, ...]] = {"eta": (0.0, 1.0), "order": (1, 2, 3, 4), "s_churn": (0.0, 1.0)}
+STEPPING: dict[str, tuple[Any, ...]] = {"eta": (0.0, 0.5, 1.0), "order": (1, 2, 3, 4), "s_churn": (0.0, 1.0)}
 """Values of parameters of step."""
 
 BETAS = ({"beta_start": 0.0001, "beta_end": 0.02}, {"beta_start": 0.00085, "beta_end": 0.012})

@@ -7,6 +7,7 @@ Each library has an adapter module with `version()`, the installed version or No
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from types import ModuleType
 
 from targets import NotAvailableError
@@ -34,6 +35,12 @@ def versions() -> dict[str, str | None]:
     return {library: adapter(library).version() for library in ADAPTERS}
 
 
+@cache
+def found(library: str) -> tuple[Audited | Untestable, ...]:
+    """Everything that inspection of one library finds, looked for once."""
+    return tuple(adapter(library).configurations())
+
+
 def samplers(library: str | None = None, sampler: str | None = None) -> list[Audited | Untestable]:
     """Every configuration of a library (None: of all that are installed), or of one of its classes.
 
@@ -41,19 +48,19 @@ def samplers(library: str | None = None, sampler: str | None = None) -> list[Aud
     ArgumentError: unknown library or class, with the nearest names.  NotAvailableError: a library that is not installed,
     with the command that installs it.
     """
-    found: list[Audited | Untestable] = []
+    every: list[Audited | Untestable] = []
     if library is None:
         for name, version in versions().items():
             try:
-                found += adapter(name).configurations() if version is not None else []
+                every += found(name) if version is not None else ()
             except NotAvailableError as reason:
-                found.append(Untestable(name, "every sampler", str(reason)))
+                every.append(Untestable(name, "every sampler", str(reason)))
     else:
         one_of("library", library, ADAPTERS)
         if adapter(library).version() is None:
             raise NotAvailableError(f"library = {library!r}: not installed; pip install {library}")
-        found += adapter(library).configurations()
+        every += found(library)
     if sampler is None:
-        return found
-    one_of("sampler", sampler, sorted({item.name for item in found}))
-    return [item for item in found if item.name == sampler]
+        return every
+    one_of("sampler", sampler, sorted({item.name for item in every}))
+    return [item for item in every if item.name == sampler]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from verify import samplers
@@ -70,8 +70,9 @@ def _dpm_solver(cls: type, get: Callable[..., Any], stochastic: bool) -> Callabl
 def _by_eta(cls: type, eta: float, stochastic: bool) -> Callable[[Grid], Any] | None:
     if not stochastic:
         return samplers.ddim
-    ancestral = hasattr(cls, "_get_variance") and "original_inference_steps" not in taken(cls)
-    return samplers.ddpm if ancestral and eta == 1.0 else None
+    if not hasattr(cls, "_get_variance") or "original_inference_steps" in taken(cls):
+        return None
+    return samplers.ddpm if eta == 1.0 else partial(samplers.stochastic_ddim, eta=eta)
 
 
 def taken(cls: type) -> Mapping[str, Any]:
