@@ -22,6 +22,7 @@ BUDGET = 32
 MARKS = {
     "conforms": ("✓", "green"),
     "below declared order": ("✗", "red"),
+    "differs": ("✗", "red"),
     "undecided": ("?", "yellow"),
     "no order declared": ("·", "default"),
     "fails": ("✗", "red"),
@@ -236,5 +237,7 @@ steps are short, so that a starter of lower order does not show; *with start-up*
 does.  *To our table* is the largest distance to this project's table of the same method, relative to the states.
 *Rounding* is the distance between the library's own precision and float64.
 
-A line *conforms* if the order is at least the declared one less 0.05, 0.1, 0.2, 0.3 for declared orders 1, 2, 3 and more.
+A line *conforms* if on every law the order is at least the declared one less 0.05, 0.1, 0.2, 0.3 for declared orders 1, 2, 3
+and more, by an interval that reaches no more than half an order below or by the last two doublings of K; if on uniform grids
+it is at least min(declared, 2), less the same; and if the states are those of our table, where there is one.
 """

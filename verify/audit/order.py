@@ -122,15 +122,19 @@ def order_against(
     process: str = "vp",
     steps: Sequence[int] = STEPS,
     eased: bool = False,
+    single: float = SINGLE,
 ) -> OrderFit:
-    """`order` with a reference that is at hand, for many samplers on one law."""
+    """`order` with a reference that is at hand, for many samplers on one law.
+
+    single: part of the law's size below which a plateau is rounding; 0 for samplers in float64 throughout.
+    """
     counts = whole(steps)
     grids = [refined(k, snr=reference.snr, process=process, eased=eased) for k in counts]
     first, last = grids[0].levels[0], grids[0].levels[-1]
     start = first.alpha * reference.first
     errors = np.array([reference.error(last_states(sampler, reference.target, grid, start), last) for grid in grids])
     floors = np.maximum(ROUNDING * reference.size * np.sqrt(counts), APART * reference.doubt)
-    return fitted(counts, errors, floors, SINGLE * reference.size, eased=eased)
+    return fitted(counts, errors, floors, single * reference.size, eased=eased)
 
 
 def refined(steps: int, *, snr: tuple[float, float], process: str, eased: bool) -> Grid:

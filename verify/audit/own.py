@@ -51,7 +51,6 @@ def _audited(name: str, build: Callable[[Grid], Table]) -> Audited:
         stochastic=bool((table.noise > 0).any()),
         sampler=as_sampler(reached),
         declared=None if drawn else Declared(table.method.order, table.method.source),
-        counterpart=reached,
         notes=tuple(notes),
     )
 

@@ -126,10 +126,11 @@ def weak_order(
     steps: Sequence[int] = STEPS,
     snr: tuple[float, float] = WINDOW,
     eased: bool = False,
+    single: float = SINGLE,
 ) -> OrderFit:
     """Order p of a sampler's law on a Gaussian: KL ~ K^{-2p}, the errors of the fit being √KL.
 
-    Arguments, grids and floors as in `order`; deterministic samplers have a weak order too.
+    Arguments, grids and floors as in `order`, `single` as in `order_against`; deterministic samplers have a weak order too.
     NotAvailableError as `probe`, and for fewer than three points above the floor.
     """
     counts = whole(steps)
@@ -137,7 +138,7 @@ def weak_order(
     for i, k in enumerate(counts):
         grid = refined(k, snr=snr, process=process, eased=eased)
         errors[i] = float(gaussian_kl(probe(sampler, target, grid), target, grid.levels[-1]).value) ** 0.5
-    return fitted(counts, errors, ROUNDING * np.sqrt(counts), SINGLE, eased=eased)
+    return fitted(counts, errors, ROUNDING * np.sqrt(counts), single, eased=eased)
 
 
 def _root(target: Gaussian, level: Level) -> Tensor:

@@ -1,16 +1,19 @@
 """What a measured order says of a declared one.
 
-    conforms               on every law the order of the method is at least the declared one, less a tolerance; and either its
-                           interval reaches no more than half an order below, or the last two doublings of K both say so
+    conforms               on every law the order of the method is at least the declared one, less a tolerance, and either its
+                           interval reaches no more than half an order below, or the last two doublings of K both say so; on
+                           uniform grids, where a wrong first step shows, it is at least min(declared, 2), less a tolerance;
+                           and where the same method is here, the states are the same
     below declared order   on some law it is less, and the interval of the fit leaves the declared order out; or it is less by
                            more than half an order and falling further as K grows (a plateau)
-    undecided              neither
+    differs                the order is there, but not the states of the same method
+    undecided              none of these, or no order could be read on one of the laws
     no order declared      nothing was promised; the measured orders stand by themselves
     fails                  it raises, does not end, or returns what is no state
-    not testable           it cannot be driven by an exact score, or no rate can be read off
+    not testable           it cannot be driven by an exact score, or no rate can be read off on any law
 
-The order of the method is the one on eased grids, where a starter of lower order does not show; the order on uniform grids,
-with the start-up in it, is stated beside it.
+The order of the method is the one on eased grids, where a starter of lower order does not show; one step of first order at
+the start leaves order 2 on uniform grids.
 """
 
 from __future__ import annotations
@@ -18,9 +21,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KINDS = ("conforms", "below declared order", "undecided", "no order declared", "fails", "not testable")
+KINDS = ("conforms", "below declared order", "differs", "undecided", "no order declared", "fails", "not testable")
 TOLERANCES = {1: 0.05, 2: 0.1, 3: 0.2}
 """How far below the declared order a correct method may measure, by that order."""
+
+STARTED = 2.0
+"""Order that a first step of first order leaves."""
+
+SAME = 1e-9
+"""States of one method differ by no more than this, relative."""
 
 VAGUE = 0.5
 """An interval that reaches further than this below the declared order decides nothing."""
@@ -60,18 +69,41 @@ def tolerance(order: float) -> float:
     return next((slack for whole, slack in TOLERANCES.items() if order <= whole), 0.3)
 
 
-def judge(declared: float | None, measured: Sequence[Measured]) -> Verdict:
-    """The verdict on a declared order, from what was measured on each law."""
+def judge(
+    declared: float | None,
+    measured: Sequence[Measured],
+    uniform: Sequence[Measured] = (),
+    *,
+    unread: Sequence[str] = (),
+    gap: float | None = None,
+) -> Verdict:
+    """The verdict on a declared order.
+
+    measured: on eased grids, law by law.  uniform: the same on uniform grids.  unread: laws on which no order could be read.
+    gap: largest distance to our table of the same method, None where there is none.
+    """
     if not measured:
         return Verdict("not testable", "no rate could be read off on any law")
     numbers = ", ".join(f"{one.order:.2f} ({one.law})" for one in measured)
     if declared is None:
         return Verdict("no order declared", f"measured {numbers}")
-    if all(one.reaches(declared) for one in measured):
-        return Verdict("conforms", f"declared {declared:g}, measured {numbers}")
-    missed = [one for one in measured if not one.reaches(declared)]
-    worst = next((one for one in missed if one.below(declared)), min(missed, key=lambda one: one.order))
-    low, high = worst.interval
-    said = f"declared {declared:g}, measured {worst.order:.2f}, interval {low:.2f} to {high:.2f} ({worst.law})"
-    kind = "below declared order" if worst.below(declared) else "undecided"
-    return Verdict(kind, said if len(measured) == 1 else f"{said}; all: {numbers}")
+    start = min(declared, STARTED)
+    late = [one for one in uniform if one.order < start - tolerance(start)]
+    missed = [(one, declared, "") for one in measured if not one.reaches(declared)]
+    missed += [(one, start, " on uniform grids") for one in late]
+    if missed:
+        below = [entry for entry in missed if entry[0].below(entry[1])]
+        worst, least, where = below[0] if below else min(missed, key=lambda entry: entry[0].order)
+        low, high = worst.interval
+        said = (
+            f"declared {declared:g}, measured {worst.order:.2f}, interval {low:.2f} to {high:.2f} ({worst.law}{where})"
+        )
+        said += "" if not where else f", where at least {least:g} is left by a start of first order"
+        return Verdict("below declared order" if below else "undecided", f"{said}; all: {numbers}")
+    if gap is not None and gap > SAME:
+        return Verdict("differs", f"measured {numbers}, but up to {gap:.1e} from our table of the same method")
+    if unread:
+        return Verdict(
+            "undecided", f"declared {declared:g}, measured {numbers}; none could be read on {', '.join(unread)}"
+        )
+    return Verdict("conforms", f"declared {declared:g}, measured {numbers}")
