@@ -99,7 +99,9 @@ def report(rows: list[Row], versions: dict[str, str | None]) -> None:
             console.print(_table(mine))
     failures = [row for row in rows if row["quantity"] == "failure"]
     if failures:
-        console.print("\n[bold]failures as shipped[/bold], each at the smallest configuration that shows it")
+        console.print(
+            "\n[bold]failures as shipped[/bold], each at the smallest configuration that shows it; seen in so many runs"
+        )
         console.print(_failures(failures))
         if len({row["sampler"] for row in rows}) == 1:
             for row in failures:
@@ -112,8 +114,9 @@ def report(rows: list[Row], versions: dict[str, str | None]) -> None:
     for library in missing:
         console.print(f"not installed: {library} (pip install {library})")
     counts = Counter(line.verdict for line in measured)
-    said = ", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])
-    console.print(f"\n{said}; {len(failures)} failures as shipped; {len(untestable)} classes not testable")
+    said = [", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])] if counts else []
+    said += [f"as shipped {len(failures)} ways to fail", f"not driven {len(untestable)}"]
+    console.print(f"\n{'; '.join(said)}")
 
 
 def _table(measured: list[Line]) -> Table:
@@ -207,7 +210,9 @@ def _untested(rows: list[Row], library: str) -> list[str]:
 def _failing(rows: list[Row], library: str) -> list[str]:
     mine: list[dict[str, Any]] = [row for row in rows if row["quantity"] == "failure" and row["library"] == library]
     swept = [row for row in rows if row["quantity"] == "swept" and row["library"] == library]
-    head = f"\nAs shipped, {len(swept)} classes over pairwise covering arrays of their options: {len(mine)} failures.\n"
+    runs = f"{sum(row['tried'] for row in swept)} of {sum(row['planned'] for row in swept)} configurations"
+    arrays = f"{len(swept)} classes over pairwise covering arrays of their options ({runs})"
+    head = f"\nAs shipped, {arrays}: {len(mine)} failures.\n"
     out = [head] if swept else []
     for row in mine:
         inside = ", ".join(f"{key}={value!r}" for key, value in row["options"].items()) or "defaults"

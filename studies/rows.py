@@ -64,26 +64,31 @@ def export(options: Options) -> pd.DataFrame:
     Raises `ArgumentError` for an unknown study (suggesting the nearest), another kind of file, a file that is there already,
     a folder that is not, and Parquet without pyarrow, with the command that installs it.
     """
-    if options.to.suffix not in KINDS:
+    suffix = options.to.suffix.lower()
+    if suffix not in KINDS:
         refuse("--to", str(options.to), f"a file that ends in {' or '.join(KINDS)}")
     if options.to.exists() and not options.force:
         refuse("--to", str(options.to), "a file that is not there yet; --force writes over it")
     if not options.to.parent.is_dir():
         refuse("--to", str(options.to), f"a file in a folder that exists, which {options.to.parent} does not")
-    if options.to.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ArgumentError(
             f"--to = {options.to}: Parquet needs pyarrow; install it by: pip install 'truerate[parquet]'"
         )
-    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl"))
+    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl") if path.parent.name.isidentifier())
     if not known:
-        refuse("--from", str(options.folder), "a folder of studies, each with its rows.jsonl")
+        wanted = f"a folder of studies, each with its rows.jsonl; python -m studies.{options.name} writes one"
+        refuse("--from", str(options.folder), wanted)
     table = frame(options.folder / one_of("NAME", options.name, known))
     part = options.to.with_name(options.to.name + ".part")
-    if options.to.suffix == ".csv":
-        table.to_csv(part, index=False)
-    else:
-        table.to_parquet(part, index=False, engine="pyarrow")
-    os.replace(part, options.to)
+    try:
+        if suffix == ".csv":
+            table.to_csv(part, index=False)
+        else:
+            table.to_parquet(part, index=False, engine="pyarrow")
+        os.replace(part, options.to)
+    except OSError as error:
+        refuse("--to", str(options.to), f"a file that can be written ({error.strerror})")
     return table
 
 

@@ -2,8 +2,8 @@
 
 Every sampler that an installed library offers is driven with the exact denoiser on grids of our choosing, in float64, and
 its order is measured: pathwise against the exact probability flow where it is deterministic, by the exact law of its
-output on a Gaussian where it is not.  As shipped, with its own tables and time steps, each class is then run over a covering
-array of its options, in which every pair of values occurs.
+output on a Gaussian where it is not.  As shipped, with its own tables and time steps, each class of diffusers is then run
+over a covering array of its options, in which every pair of values occurs; the rows say how much of the array was run.
 
     python -m studies.sampler_audit --library diffusers --sampler HeunDiscreteScheduler
 
@@ -113,12 +113,11 @@ def compute(setting: Row, _place: torch.device) -> list[Row]:
 
 
 def _swept(library: str, name: str, preset: str) -> list[Row]:
-    """A row for each way to fail, each at its smallest configuration, after one that counts them."""
-    failures = sweep(library, [name], preset)
-    rows: list[Row] = [
-        {"quantity": "swept", "value": len(failures), "runs": max((one.runs for one in failures), default=0)}
-    ]
-    for one in failures:
+    """How many configurations were planned and tried, then a row for each way to fail, at its smallest configuration."""
+    (swept,) = sweep(library, [name], preset)
+    told = {"planned": swept.planned, "tried": swept.tried, "outcomes": dict(swept.counts)}
+    rows: list[Row] = [{"quantity": "swept", "value": len(swept.failures), **told}]
+    for one in swept.failures:
         found = {key: value for key, value in one.row.items() if key not in ("library", "name", "message")}
         rows.append({"quantity": "failure", "value": None, **found, "method": one.message})
     return rows
@@ -131,6 +130,7 @@ def check(config: Config) -> None:
         raise ArgumentError("docs = True: expected --preset full and neither --library nor --sampler")
     if config.json:
         study.writable("json", config.json)
+    study.folder(config.out)
     registry.samplers(config.library, config.sampler)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from studies.store import Row, Store
-from targets import ArgumentError
+from targets import ArgumentError, NotAvailableError
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
 
@@ -41,7 +41,7 @@ def command(main: Callable[[Any], None], config: type[Config], name: str, questi
     """`python -m studies.NAME`: settings from the command line, errors in one line, Ctrl-C with what it left behind."""
     try:
         main(tyro.cli(config, prog=f"python -m studies.{name}", description=question))
-    except ArgumentError as error:
+    except (ArgumentError, NotAvailableError) as error:
         sys.exit(f"error: {error}")
     except InterruptedSweep as stop:
         console.print(f"\n{stop}")
@@ -58,6 +58,14 @@ def device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ArgumentError(f"device = {name!r}: expected auto, cpu or an available accelerator") from error
     return chosen
+
+
+def folder(path: Path) -> None:
+    """Refuse a folder for rows that cannot be made, before any work."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"out = {str(path)!r}: expected a folder that can be written ({error.strerror})") from error
 
 
 def writable(name: str, path: Path) -> None:
@@ -110,6 +118,7 @@ def run(
 ) -> None:
     """Rows of every setting, the report on them and the figures drawn from them."""
     place = device(config.device)
+    folder(config.out)
     store = Store(config.out, name)
     rows = sweep(store, settings, lambda setting: compute(setting, place))
     report(rows)

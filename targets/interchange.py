@@ -254,6 +254,8 @@ def from_frame(frame: Any, weights: Any = None) -> Discrete:
         refuse("weights", weights, "numbers, one a row: only a DataFrame has named columns")
     else:
         points = array("frame", frame, (None, None))
+    if isinstance(weights, pd.Series) and isinstance(frame, pd.DataFrame) and not weights.index.equals(frame.index):
+        refuse("weights.index", list(weights.index[:3]), "the frame's own index, in its order; or weights.to_numpy()")
     shares = torch.ones(len(points), dtype=torch.float64) if weights is None else _shares("weights", weights)
     if len(shares) != len(points):
         refuse("weights.shape", tuple(shares.shape), f"({len(points)},), one for each row")

@@ -1,7 +1,7 @@
 """Factors read off a class, the covering array of them, and the reduction of what fails."""
 
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -10,7 +10,7 @@ from verify.audit.covering import STEPS, USUAL, Barred, cases
 from verify.audit.options import Case, Factor, compatible, factors, switched_off
 from verify.audit.outcome import Outcome
 from verify.audit.reduce import reduce
-from verify.audit.sweep import sweep
+from verify.audit.sweep import CONFIGURATIONS, SECONDS, sweep
 
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("covertable")
@@ -81,6 +81,8 @@ def test_every_compatible_pair_is_covered(name):
     every, rows = factors(cls), cases(cls, STEPS["quick"])
     assert rows == cases(cls, STEPS["quick"])
     assert all(compatible(case.options) for case in rows)
+    alone = [level for factor in every for level in factor.levels[1:] if compatible(level)]
+    assert rows[: 4 + len(alone)] == [*(Case({}, k) for k in STEPS["quick"]), *(Case(level, USUAL) for level in alone)]
     usual = [[levels_of(factor, case) for factor in every] for case in rows if case.steps == USUAL]
     met = {(i, row[i], j, row[j]) for row in usual for i, j in combinations(range(len(every)), 2)}
     says = next((i for i, f in enumerate(every) if f.name == "prediction_type"), None)
@@ -130,6 +132,21 @@ def test_without_covertable(monkeypatch):
     monkeypatch.setitem(sys.modules, "covertable", None)
     with pytest.raises(NotAvailableError, match=r"pip install 'truerate\[audit\]'"):
         sweep(names=["DDIMScheduler"])
+
+
+def test_names_and_numbers_are_checked():
+    with pytest.raises(ArgumentError, match="did you mean 'DDIMScheduler'"):
+        sweep(names=["DDIMSchedular"])
+    with pytest.raises(ArgumentError, match="library = 'difusers'"):
+        sweep("difusers")
+    with pytest.raises(ArgumentError, match="preset"):
+        sweep(names=["DDIMScheduler"], preset="slow")
+    with pytest.raises(ArgumentError, match="seconds"):
+        sweep(names=["DDIMScheduler"], seconds=-1.0)
+    with pytest.raises(ArgumentError, match="names"):
+        sweep(names="DDIMScheduler")
+    assert STEPS.keys() == CONFIGURATIONS.keys() == SECONDS.keys()
+    assert all(a < b for row in STEPS.values() for a, b in pairwise(row))
 
 
 # ---- reduction ---------------------------------------------------------------------------------------------

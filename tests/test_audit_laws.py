@@ -35,7 +35,7 @@ def named(library: str, name: str, options: dict) -> Audited:
     raise AssertionError(f"{library}: {name} with {options} is not among the configurations")
 
 
-@pytest.mark.parametrize(("library", "name", "options", "build"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("library", "name", "options", "build"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
 @pytest.mark.parametrize("eased", [False, True], ids=["uniform", "eased"])
 def test_probed_laws_are_the_moments_carriers(library, name, options, build, eased):
     audited = named(library, name, options)

@@ -1,5 +1,6 @@
 """The audit's own tools: named draws, float64 for other people's code, time limits, exact models, verdicts."""
 
+import signal
 import threading
 import time
 
@@ -138,6 +139,27 @@ def test_limits_inside_one_another():
         both()
 
 
+@pytest.mark.parametrize(("limits", "first"), [((0.1, 3.0), 0), ((0.1, 4.0, 3.0), 0), ((2.0, 0.1, 3.0), 1)])
+def test_an_outer_limit_passes_inside_inner_ones(limits, first):
+    def nested(seconds, *inner):
+        with within(seconds):
+            nested(*inner) if inner else spin()
+
+    with pytest.raises(TimeLimitError, match=f"{limits[first]} s"):
+        nested(*limits)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_foreign_timer_is_heard_once_while_the_limit_holds():
+    calls = [time.monotonic()]
+    before = signal.signal(signal.SIGALRM, lambda *_: calls.append(time.monotonic()))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(TimeLimitError, match=r"0\.3 s"), within(0.3):
+        spin()
+    signal.signal(signal.SIGALRM, before)
+    np.testing.assert_allclose(np.diff([*calls, time.monotonic()]), [0.15, 0.25], rtol=0, atol=0.1)
+
+
 def test_a_limit_in_a_thread_reads_the_clock_at_torch_calls():
     caught = []
 
@@ -156,6 +178,7 @@ def test_a_limit_in_a_thread_reads_the_clock_at_torch_calls():
 
 
 LAW = get("two_components")
+ROWS = torch.zeros(2, 1)
 
 
 @given(snr=st.floats(1e-4, 1e4), seed=st.integers(0, 2**31))
@@ -181,6 +204,19 @@ def test_models_say_what_their_formulas_say(snr, seed):
         if name == "velocity":
             torch.testing.assert_close(say("velocity"), noise - m, rtol=1e-8, atol=1e-8)
             torch.testing.assert_close(y - at.sigma * say("velocity"), m, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(0.0, 1.0), (0.0, 3.0), (1.0, 0.0), (2.0, 0.0)])
+def test_models_at_the_ends_of_time(alpha, sigma):
+    """Closed forms, and the limits that they are: answers with 1e-9 for zero."""
+    law, y = get("curved_mixture"), torch.tensor([[-0.2], [0.4], [1.0]], dtype=torch.float64)
+    m, clean = law.mean.expand_as(y), {"x0": y / alpha, "v": 0.0 * y, "velocity": -y / alpha}
+    noisy = {"x0": m, "epsilon": y / sigma, "score": -y / sigma / sigma, "v": -sigma * m, "velocity": y / sigma - m}
+    for name, value in (clean if alpha else noisy).items():
+        end = models.schedule(lambda t: (max(alpha, t), max(sigma, t)))
+        assert torch.equal(models.Model(law, name, end)(y, 0), value)
+        both = models.Model(law, name, end)(y, torch.tensor([0.0, 1e-9, 0.0], dtype=torch.float64))
+        torch.testing.assert_close(both, value, rtol=0, atol=1e-6)
 
 
 def test_models_take_any_shape_and_mixed_times():
@@ -225,6 +261,14 @@ def test_clocks():
         (lambda: models.Model(3, "x0", models.ve()), "law"),  # type: ignore[arg-type]
         (lambda: models.Model(LAW, "x0", models.ve())(torch.zeros(2, 3), 1.0), "x.shape"),
         (lambda: models.Model(LAW, "x0", models.ve())(torch.zeros(3, 1), torch.ones(2)), "t.shape"),
+        (lambda: models.Model(LAW, "epsilon", models.ve())(ROWS, 0.0), r"^t = 0\.0: .* sigma > 0, as epsilon"),
+        (lambda: models.Model(LAW, "score", models.scaled_ve())(ROWS, torch.zeros(2)), r"^t = 0\.0: .* as score"),
+        (lambda: models.Model(ConstantBias(LAW, [0.2]), "v", models.flow())(ROWS, 1), r"^t = 1\.0: .* or a target"),
+        (lambda: models.Model(lambda y, _: y, "x0", models.flow())(ROWS, 1.0), r"^t = 1\.0: .* alpha > 0"),
+        (lambda: models.Model(LAW, "x0", models.ve())(ROWS, None), "^t = None: expected a number"),  # type: ignore[arg-type]
+        (lambda: models.Model(LAW, "x0", models.ve())(ROWS, "a"), "^t = 'a': expected a number"),  # type: ignore[arg-type]
+        (lambda: models.Model(LAW, "x0", models.ve())(ROWS, float("nan")), "^t = nan: expected a finite"),
+        (lambda: models.Model(LAW, "x0", models.ve())(ROWS.long(), 0.5), r"^x\.dtype = torch\.int64"),
         (lambda: models.timesteps(torch.linspace(0.01, 0.99, 5)), "alphas_cumprod"),
         (lambda: models.timesteps(np.array([0.9, 0.5]))(3.0), "timestep of the table"),
         (lambda: registry.samplers("difusers"), "diffusers"),

@@ -1,89 +1,25 @@
-"""The configuration sweep: the law of one run, outcomes of planted faults, and public reports found again."""
+"""The configuration sweep: outcomes of planted faults, and public reports found again."""
 
 import json
 import re
 import subprocess
 import sys
 import time
-from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 
-from targets import ArgumentError
-from verify import Grid, samplers
-from verify.audit.covering import STEPS
-from verify.audit.gaussian_run import MEAN, VARIANCE, denoise, error, euler, probe
 from verify.audit.options import Case
-from verify.audit.order import as_sampler
 from verify.audit.outcome import FAILURES, observe
-from verify.audit.sweep import BUDGET, PATIENCE, sweep, sweep_class
+from verify.audit.reproduction import reproduction
+from verify.audit.sweep import CONFIGURATIONS, sweep, sweep_class
 
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("covertable")
 
 
 def failures(cls, steps=(1, 2, 20, 50), seconds=5.0):
-    return sweep_class(cls, steps, seconds)
-
-
-# ---- the Gaussian run --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("build", "noisy"), [(samplers.ddim, False), (samplers.ddpm, True)])
-@pytest.mark.parametrize("process", ["vp", "ve", "flow"])
-def test_euler_is_our_table(build, noisy, process):
-    """The recursion for Euler's method and the probed law of our own tables agree to rounding."""
-    grid = Grid.log_snr(12, snr=(0.02, 300.0), process=process)
-    generator = torch.Generator().manual_seed(1)
-
-    def run(start):
-        return as_sampler(build)(lambda y, at: denoise(y, at.alpha, at.sigma), grid, start, generator)
-
-    law = probe(run, scale=2.0, draws=3, dtype=torch.float64)
-    pairs = [(level.alpha, level.sigma) for level in grid.levels]
-    ours = euler(pairs, stochastic=noisy)
-    assert law.stochastic == noisy
-    assert np.allclose(law.gain, ours.gain, rtol=1e-12)
-    assert np.allclose(law.offset, ours.offset, rtol=1e-11, atol=1e-13)
-    assert np.allclose((law.noise**2).sum(0), (ours.noise**2).sum(0), rtol=1e-12)
-    assert error(law, pairs[0], pairs[-1]) == pytest.approx(error(ours, pairs[0], pairs[-1]), rel=1e-9)
-
-
-def test_error_is_the_distance_to_the_exact_flow():
-    """Zero for the exact map; for ddim on a fine grid its first-order error; by hand for a shifted one."""
-    first, last = (0.1, 0.9), (1.0, 0.05)
-    variance = np.array(VARIANCE)
-    gain = np.sqrt((last[0] ** 2 * variance + last[1] ** 2) / (first[0] ** 2 * variance + first[1] ** 2))
-
-    def exact(start):
-        return torch.from_numpy(gain) * (start - first[0] * torch.tensor(MEAN)) + torch.tensor(MEAN)
-
-    law = probe(exact, scale=1.0, draws=0, dtype=torch.float64)
-    assert error(law, first, last) < 1e-7
-    moved = probe(lambda start: exact(start) + torch.tensor([0.03, 0.04]), scale=1.0, draws=0, dtype=torch.float64)
-    assert error(moved, first, last) == pytest.approx(0.05, rel=1e-5)
-    turned = probe(lambda start: -exact(start), scale=1.0, draws=0, dtype=torch.float64)
-    assert error(turned, first, last) > 2.0
-    noise = [np.exp(np.linspace(np.log(9.0), np.log(0.05), k + 1)) for k in (50, 100)]
-    halves = [error(euler([(1.0, s) for s in row], stochastic=False), (1.0, 9.0), (1.0, 0.05)) for row in noise]
-    assert halves[0] / halves[1] == pytest.approx(2.0, abs=0.1)
-
-
-def test_probe_asks_again_when_more_is_drawn():
-    """A sampler that draws more than expected is probed with more rows; another shape is refused."""
-
-    def many(start):
-        for _ in range(7):
-            start = 0.5 * start + torch.randn_like(start)
-        return start
-
-    law = probe(many, scale=1.0, draws=2, dtype=torch.float64)
-    assert len(law.noise) == 7
-    assert np.allclose((law.noise**2).sum(0), sum(0.25**j for j in range(7)))
-    with pytest.raises(ValueError, match="shape"):
-        probe(lambda start: start[:, :1], scale=1.0, draws=0)
+    return list(sweep_class(cls, steps, seconds).failures)
 
 
 # ---- outcomes of planted faults ----------------------------------------------------------------------------
@@ -151,6 +87,30 @@ class OneSymbol(Plain):
         return (out + 0.1 * self.sigmas[at + 1] * model_output,)
 
 
+class TooMuchNoise(diffusers.EulerAncestralDiscreteScheduler):
+    """Ancestral steps, and fresh noise beside."""
+
+    def __init__(self, timestep_spacing: str = "linspace"):
+        super().__init__(timestep_spacing=timestep_spacing)
+
+    def step(self, model_output, timestep, sample, generator=None, return_dict=True):
+        out = super().step(model_output, timestep, sample, generator=generator).prev_sample
+        return (out + 2.0 * self.sigmas[self.step_index] * torch.randn(out.shape, generator=generator),)
+
+
+class Unstable(Plain):
+    """Wrong by an amount that ten more steps make small."""
+
+    def step(self, model_output, timestep, sample, return_dict=True):
+        out = super().step(model_output, timestep, sample).prev_sample
+        return (out + 400.0 * self.num_inference_steps**-3.0 * model_output,)
+
+
+class RefusesAll(Plain):
+    def set_timesteps(self, num_inference_steps, device=None):
+        raise ValueError("no number of steps is right")
+
+
 class Refuses(Plain):
     def __init__(self, shift: float = 1.0):
         if shift != 1.0:
@@ -175,6 +135,62 @@ def test_a_correct_class_has_no_failures():
     assert "shift has to be 1" in observe(Refuses, Case({"shift": 3.0}, 20)).message
 
 
+def test_clean_is_told_from_refused():
+    """Each class has its record: what was planned, what was tried, how it ended."""
+    clean, refused, all_refused = (sweep_class(cls, (1, 2, 20, 50), 5.0) for cls in (Plain, Refuses, RefusesAll))
+    assert (clean.failures, clean.tried, dict(clean.counts)) == ((), clean.planned, {"ok": clean.planned})
+    assert clean.planned == 12
+    assert dict(refused.counts) == {"refused": 1, "ok": 6}
+    assert (all_refused.planned, all_refused.tried, dict(all_refused.counts)) == (4, 4, {"refused": 4})
+    some = sweep_class(Exits, (1, 2, 20, 50), 5.0, most=5)
+    assert (some.name, some.planned, some.tried, dict(some.counts)) == ("Exits", 8, 5, {"exception": 5})
+    assert some.failures[0].runs == 5
+
+
+def test_long_runs_are_for_the_defaults():
+    """At more than 100 steps no option is set."""
+    asked = []
+
+    class Asks(Plain):
+        def set_timesteps(self, num_inference_steps, device=None):
+            asked.append((num_inference_steps, self.shift))
+            super().set_timesteps(num_inference_steps, device)
+
+    assert sweep_class(Asks, (20, 120), 5.0).planned == 5
+    assert {one for one in asked if one[0] != 10} == {(20, 1.0), (120, 1.0), (20, 3.0)}
+
+
+def test_unstable_is_not_inaccurate():
+    """What five times the steps put right is no failure, and it is told; Heun's method on a steep schedule."""
+    swept = sweep_class(Unstable, (20,), 5.0)
+    assert swept.failures == ()
+    assert set(swept.counts) == {"unstable"}
+    outcome = observe(diffusers.HeunDiscreteScheduler, Case({"beta_schedule": "squaredcos_cap_v2"}, 20))
+    assert (outcome.kind, outcome.failed) == ("unstable", False)
+    assert "with 100 steps" in outcome.message
+    outcome = observe(OneSymbol, Case({}, 20))
+    assert (outcome.kind, outcome.failed) == ("inaccurate", True)
+    assert "with 100 steps" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}),
+        ("FlowMatchLCMScheduler", {}),
+        ("LCMScheduler", {}),
+        ("TCDScheduler", {"eta": 1.0}),
+        ("TCDScheduler", {"eta": 1.0, "beta_schedule": "squaredcos_cap_v2"}),
+    ],
+)
+def test_states_made_anew_promise_nothing(name, options):
+    """One rule, from what the states do: fresh noise around each prediction says nothing of accuracy."""
+    outcome = observe(getattr(diffusers, name), Case(options, 50))
+    assert (outcome.kind, outcome.seen["stochastic"]) == ("ok", True)
+    assert "error" not in outcome.seen
+    assert "error" in observe(diffusers.DDPMScheduler, Case({}, 50)).seen
+
+
 @pytest.mark.parametrize(
     ("cls", "kind", "options", "steps", "says"),
     [
@@ -186,6 +202,7 @@ def test_a_correct_class_has_no_failures():
         (StopsEarly, "wrong steps", {}, 20, "the last step starts and ends at sigma/alpha"),
         (OtherShape, "wrong shape", {}, 20, r"\(\d+, 1, 1, 1\) for \(\d+, 2, 1, 1\)"),
         (OneSymbol, "inaccurate", {}, 20, "from the exact flow; Euler's method on the same levels"),
+        (TooMuchNoise, "inaccurate", {}, 20, "from the exact law; ancestral sampling on the same levels"),
         (Exits, "exception", {}, 20, "SystemExit: 3"),
     ],
 )
@@ -219,8 +236,10 @@ def test_one_class_never_stops_the_others():
 
         __init__ = None  # type: ignore[assignment]
 
-    found = sweep(names=[Exits, Broken, NotANumber], preset="quick", seconds=5.0)
-    assert [one.name for one in found if one.name != "Broken"] == ["Exits", "NotANumber"]
+    swept = sweep(names=[Exits, Broken, NotANumber], preset="quick", seconds=5.0)
+    assert [one.name for one in swept] == ["Exits", "Broken", "NotANumber"]
+    assert swept[0].failures
+    assert swept[2].failures
 
 
 # ---- diffusers ---------------------------------------------------------------------------------------------
@@ -236,7 +255,7 @@ def run_code(code: str) -> subprocess.CompletedProcess:
 def test_the_report_on_duplicate_timesteps_is_found():
     """huggingface/diffusers#12771: a cosine schedule with Karras's sigmas runs past its table; found, reduced to itself."""
     cls = diffusers.DPMSolverMultistepScheduler
-    found = sweep_class(cls, (20,), 10.0)
+    found = sweep_class(cls, (20,), 10.0).failures
     report = {"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True}
     one = next(one for one in found if dict(one.options) == report)
     assert (one.kind, one.steps) == ("exception", 20)
@@ -250,14 +269,16 @@ def test_the_report_on_duplicate_timesteps_is_found():
 
 @pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
 def test_the_reports_on_flow_matching_are_found():
-    """#14411: one step with a terminal shift; fresh noise in every step, which leaves the data's law at no K."""
+    """#14411: one step with a terminal shift; churned states whose noise is not that of the level."""
     found = {
         (one.kind, tuple(one.options), one.steps): one
-        for one in failures(diffusers.FlowMatchEulerDiscreteScheduler, steps=(1, 50))
+        for cls in (diffusers.FlowMatchEulerDiscreteScheduler, diffusers.FlowMatchHeunDiscreteScheduler)
+        for one in failures(cls, steps=(1, 50))
     }
     one = found["exception", ("shift_terminal",), 1]
     assert run_code(one.reproduction).returncode == 1
-    noisy = found["inaccurate", ("stochastic_sampling",), 50]
+    assert not any(options == ("stochastic_sampling",) for _, options, _ in found)
+    noisy = found["inaccurate", ("s_churn",), 50]
     lines = run_code(noisy.reproduction).stdout.splitlines()
     std = next(line for line in lines if line.startswith("std"))
     wanted, got = (eval(part) for part in std.removeprefix("std: expected ").split(" got "))
@@ -265,16 +286,29 @@ def test_the_reports_on_flow_matching_are_found():
     assert max(abs(a - b) for a, b in zip(wanted, got, strict=True)) > 0.2
 
 
-def test_names_and_numbers_are_checked():
-    with pytest.raises(ArgumentError, match="did you mean 'DDIMScheduler'"):
-        sweep(names=["DDIMSchedular"])
-    with pytest.raises(ArgumentError, match="library = 'difusers'"):
-        sweep("difusers")
-    with pytest.raises(ArgumentError, match="preset"):
-        sweep(names=["DDIMScheduler"], preset="slow")
-    with pytest.raises(ArgumentError, match="seconds"):
-        sweep(names=["DDIMScheduler"], seconds=-1.0)
-    with pytest.raises(ArgumentError, match="names"):
-        sweep(names="DDIMScheduler")
-    assert STEPS.keys() == BUDGET.keys() == PATIENCE.keys()
-    assert all(a < b for row in STEPS.values() for a, b in pairwise(row))
+@pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
+@pytest.mark.parametrize("preset", ["quick", pytest.param("full", marks=pytest.mark.slow)])
+def test_either_preset_finds_the_reports(preset):
+    """The first configurations of the array are enough for them."""
+    swept = sweep(
+        names=["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDPMScheduler"], preset=preset, seconds=30.0
+    )
+    assert all(0 < one.tried == min(one.planned, CONFIGURATIONS[preset]) == sum(one.counts.values()) for one in swept)
+    found = {(one.kind, tuple(one.options.items())) for row in swept for one in row.failures}
+    assert found >= {
+        ("exception", (("use_karras_sigmas", True), ("beta_schedule", "squaredcos_cap_v2"))),
+        ("not finite", (("predict_x0", False),)),
+        ("not finite", (("solver_type", "bh1"),)),
+        ("not finite", (("variance_type", "fixed_large_log"),)),
+    }
+
+
+@pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
+def test_a_last_level_that_is_not_zero_is_shown():
+    """The loop ends one entry before the table does: both lengths and the level are printed."""
+    case = Case({"interpolation_type": "log_linear"}, 20)
+    outcome = observe(diffusers.EulerDiscreteScheduler, case)
+    assert (outcome.kind, outcome.sign) == ("wrong steps", "last level")
+    shown = run_code(reproduction(diffusers.EulerDiscreteScheduler, case, outcome)).stdout.splitlines()
+    assert shown[0] == "timesteps: 20 sigmas: 22"
+    assert float(shown[1].removeprefix("last level: expected 0, got ")) == pytest.approx(0.0100013, rel=1e-5)

@@ -10,7 +10,9 @@ from test_invariants_sampler import DDIM, DDPM, FLOW, NOISY, finding, my_sampler
 from targets import ArgumentError, Level
 from verify import samplers
 from verify.audit.order import as_sampler
+from verify.audit.reference import exact_flow
 from verify.invariants import InvariantError, check_sampler, parametrize_with_sampler_checks, sampler_checks
+from verify.invariants.laws import line, skewed
 
 
 def test_types():
@@ -222,11 +224,72 @@ def test_a_start_of_too_low_an_order():
     assert "declared of order 2, measured 1.0" in found
 
 
+def off_by(amount):
+    """The exact flow on the line, off by amount(K, states) relative to 1; never asked, told by ranks."""
+    law = line()
+
+    def sampler(_denoiser, grid, start, _generator):
+        return exact_flow(law, start, grid) * (1.0 + amount(grid.steps))
+
+    return sampler
+
+
+def wild(power):
+    """K^{-power} by a factor e^{±0.8} that changes from one K to the next."""
+    return lambda steps: 3.0 * steps**-power * np.exp(0.8 * (-1) ** round(np.log2(steps)))
+
+
+@pytest.mark.parametrize(("power", "declared", "holds"), [(1.5, 1.5, True), (1, 1, True), (1, 2, False), (2, 3, False)])
+def test_irregular_errors_of_an_order_less_are_found(power, declared, holds):
+    """A power law with errors that rise and fall is held to its slope."""
+    found = finding(off_by(wild(power)), "order", order=declared)
+    if holds:
+        assert found == ""
+    else:
+        assert re.search(rf"irregular: local orders .*, overall {power}\.\d+ \(allowed 0\.[67] less\)", found)
+
+
+def test_a_randomised_method_is_no_second_order_method():
+    """Of order 1.5; as 1.5 it holds (see the planted bugs), as 3 never."""
+    sampler = as_sampler(samplers.randomised_midpoint)
+    assert finding(sampler, "order", order=1.5) == ""
+    assert "irregular: local orders 2.90, 1.62, 1.09, 1.05, 3.37" in finding(sampler, "order", order=3)
+
+
+@pytest.mark.parametrize(
+    ("amount", "holds"),
+    [
+        (lambda _steps: 0.0, True),
+        (lambda _steps: 1e-9, True),
+        (lambda steps: 5e-9 / steps**2, True),
+        (lambda steps: 1e-3 * (steps == 16), True),
+        (lambda steps: 1e-3 * 16.0**2 / steps**2 * (steps <= 32), True),
+        (lambda steps: 1e-3 * 16.0 / steps * (steps <= 32), False),
+        (lambda _steps: 1e-7, False),
+        (lambda _steps: 1e-3, False),
+    ],
+)
+def test_samplers_that_are_too_good(amount, holds):
+    """At rounding from the start, or there after one or two points that fall as declared: order 2 holds."""
+    assert (finding(off_by(amount), "order", order=2) == "") is holds
+
+
+def test_an_exact_law_is_too_good():
+    """A stochastic sampler whose law on Gaussians is exact at every K: the exact flow, with noise of no effect."""
+
+    def sampler(_denoiser, grid, start, generator):
+        law, first, last = skewed(), grid.levels[0], grid.levels[-1]
+        given(start, generator)
+        return exact_flow(law, start, grid) if start.shape[1] == 2 else start * (last.sigma / first.sigma)
+
+    assert finding(sampler, "order", **NOISY) == ""
+
+
 @pytest.mark.parametrize(
     ("sampler", "declared", "message"),
     [
         ("ddim", {}, "sampler = 'ddim': expected a callable"),
-        (DDIM, {"order": 0}, "order = 0: expected a number > 0"),
+        (DDIM, {"order": 0}, r"order = 0: expected a number in \(0, 6\]"),
         (DDIM, {"order": float("nan")}, "order = nan"),
         (DDIM, {"stochastic": "no"}, "stochastic = 'no': expected True"),
         (DDIM, {"process": "vpp"}, "process = 'vpp': expected one of vp, ve, flow; did you mean 'vp'"),
@@ -251,3 +314,13 @@ def test_one_check_raises_with_its_name():
     (check,) = [c for c in sampler_checks(wrapped(lambda _x: None), **FLOW) if c.name == "output"]
     with pytest.raises(InvariantError, match="sampler: output: returned NoneType"):
         check()
+
+
+@pytest.mark.parametrize(("order", "sampler"), [(5, samplers.heun), (6, samplers.ddim)])
+def test_orders_far_too_high_are_not_let_pass(order, sampler):
+    assert finding(as_sampler(sampler), "order", order=order).startswith("declared of order")
+
+
+def test_orders_that_cannot_be_told_are_refused():
+    with pytest.raises(ArgumentError, match="rounding"):
+        sampler_checks(DDIM, order=8, stochastic=False)

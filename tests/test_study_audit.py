@@ -201,7 +201,7 @@ def test_the_page_names_versions_verdicts_reasons_and_reproductions():
         {**base, **more, "quantity": "kl", "evaluations": 32, "value": 1e-3},
         {**base, **more, "quantity": "kl", "evaluations": 64, "value": 1e-4},
         {**base, **more, "quantity": "verdict", "value": 1.5, "verdict": "below declared order", "method": "too low"},
-        {**base, "part": "sweep", "quantity": "swept", "value": 1, "runs": 40},
+        {**base, "part": "sweep", "quantity": "swept", "value": 1, "planned": 50, "tried": 40},
         {
             **base,
             "part": "sweep",
@@ -223,7 +223,7 @@ def test_the_page_names_versions_verdicts_reasons_and_reproductions():
         "| `Thing(a=1)` | below declared order | 2 | 1.50 [1.40, 1.60] | 1.00 | 1.0e-03 at 32 |",
         "too low",
         "its \\| docstring",
-        "1 classes over pairwise covering arrays of their options: 1 failures",
+        "1 classes over pairwise covering arrays of their options (40 of 50 configurations): 1 failures",
         "b='c', K = 20 (3 of 40 runs)",
         "  nobody.run()",
         "`Other`: tokens",

@@ -48,8 +48,9 @@ Constraint = tuple[tuple[int, ...], Callable[[Sequence[int]], bool]]
 def cases(cls: type, steps: Sequence[int], forbidden: Iterable[Barred] = ()) -> list[Case]:
     """Configurations in which every compatible pair of option values, and of option value and K, occurs; deterministic.
 
-    The class's defaults come first, once at each K; then pairs of option values at the usual K = 20, or at the largest K
-    where 20 is none of `steps`; then an array with K as one more factor.  `forbidden`: what the class refuses, which
+    The class's defaults come first, once at each K; then each option value alone at the usual K = 20, or at the largest K
+    where 20 is none of `steps`, so that no fault hides behind another's; then pairs of option values at that K; then an
+    array with K as one more factor.  `forbidden`: what the class refuses, which
     stays out of the arrays, so that no other pair is covered in a refused row alone.
 
     ArgumentError: no steps, or K < 1.  NotAvailableError: covertable is not installed.
@@ -66,7 +67,9 @@ def cases(cls: type, steps: Sequence[int], forbidden: Iterable[Barred] = ()) -> 
     usual = USUAL if USUAL in steps else max(steps)
     fixed = _covering([*sizes, 1], _constraints(every, [usual], barred))
     varied = _covering([*sizes, len(steps)], _constraints(every, steps, barred)) if len(steps) > 1 else []
-    made = [Case(merged(every, row[:-1]), usual) for row in fixed]
+    alone = [Case(level, usual) for factor in every for level in factor.levels[1:]]
+    made = [case for case in alone if compatible(case.options) and not any(what.bars(case) for what in barred)]
+    made += [Case(merged(every, row[:-1]), usual) for row in fixed]
     made += [Case(merged(every, row[:-1]), steps[row[-1]]) for row in varied]
     return plain + [case for i, case in enumerate(made) if case.options and case not in made[:i]]
 

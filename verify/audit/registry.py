@@ -10,7 +10,7 @@ import importlib
 from functools import cache
 from types import ModuleType
 
-from targets import NotAvailableError
+from targets import ArgumentError, NotAvailableError
 from targets.arguments import one_of
 from verify.audit.contract import Audited, Untestable
 
@@ -37,8 +37,18 @@ def versions() -> dict[str, str | None]:
 
 @cache
 def found(library: str) -> tuple[Audited | Untestable, ...]:
-    """Everything that inspection of one library finds, looked for once."""
-    return tuple(adapter(library).configurations())
+    """Everything that inspection of one library finds, looked for once.
+
+    NotAvailableError: the library is there, but cannot be imported.
+    """
+    try:
+        return tuple(adapter(library).configurations())
+    except NotAvailableError:
+        raise
+    except Exception as error:
+        raise NotAvailableError(
+            f"library = {library!r}: installed, but it cannot be inspected: {type(error).__name__}: {error}"
+        ) from error
 
 
 def samplers(library: str | None = None, sampler: str | None = None) -> list[Audited | Untestable]:
@@ -62,5 +72,15 @@ def samplers(library: str | None = None, sampler: str | None = None) -> list[Aud
         every += found(library)
     if sampler is None:
         return every
+    if library is not None and sampler not in {item.name for item in every}:
+        theirs = [name for name, item in _everywhere() if item.name == sampler]
+        if theirs:
+            raise ArgumentError(f"sampler = {sampler!r}: expected one of {library}'s; it is {theirs[0]}'s")
     one_of("sampler", sampler, sorted({item.name for item in every}))
     return [item for item in every if item.name == sampler]
+
+
+def _everywhere() -> list[tuple[str, Audited | Untestable]]:
+    """What is known of the libraries looked at so far, and of those that are quickly looked at."""
+    quick = [name for name, version in versions().items() if version is not None and name != "diffusers"]
+    return [(name, item) for name in quick for item in found(name)]

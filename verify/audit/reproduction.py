@@ -107,7 +107,7 @@ def _steps(cls: type, case: Case, outcome: Outcome) -> list[str]:
     asked: list[Pair] = list(outcome.seen["asked"])
     levels = _expression(scheduler, asked, outcome.seen["process"])
     if outcome.sign.startswith("last"):
-        return [*_end(scheduler), f"# {outcome.message}"]
+        return [*_end(scheduler, outcome.sign), f"# {outcome.message}"]
     order = 1 if "skip_prk_steps" in parameters(cls, "__init__") else int(getattr(cls, "order", 1))
     return [
         f"levels = {levels}",
@@ -119,9 +119,14 @@ def _steps(cls: type, case: Case, outcome: Outcome) -> list[str]:
     ]
 
 
-def _end(scheduler: Any) -> list[str]:
-    """Prints the two ends of the last step."""
+def _end(scheduler: Any, sign: str) -> list[str]:
+    """Prints the two ends of the last step; where another level was promised, the one that the loop ends at."""
     if getattr(scheduler, "sigmas", None) is not None:
+        if sign == "last level" and len(scheduler.sigmas) > len(scheduler.timesteps):
+            return [
+                "print('timesteps:', len(scheduler.timesteps), 'sigmas:', len(scheduler.sigmas))",
+                "print('last level: expected 0, got', float(scheduler.sigmas[len(scheduler.timesteps)]))",
+            ]
         return ["print('sigmas at the ends of the last step:', scheduler.sigmas[-2:].tolist())"]
     if not hasattr(scheduler, "final_alpha_cumprod"):
         return []

@@ -4,15 +4,17 @@ Each class of the library is run on the configurations of covering.py and judged
 smallest configuration by reduce.py, and equal ones are merged.  A configuration that the class refuses is no failure: what
 makes it refused is taken out of the array, so that all that is left is covered.
 
+The array's rows are run in its order up to a fixed number, so that a sweep finds the same at any speed of the machine; how
+many there were is said.
+
 A configuration counts under a smaller one of the same failure where that one, at the same number of steps, fails too.
 """
 
 from __future__ import annotations
 
-import math
-import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from targets import NotAvailableError
@@ -23,17 +25,41 @@ from verify.audit.outcome import Outcome, observe
 from verify.audit.reduce import reduce
 from verify.audit.reproduction import reproduction
 
-SECONDS = {"quick": 10.0, "full": 60.0}
+SECONDS = {"quick": 10.0, "full": 20.0}
 """Time limit of one run, by preset."""
 
-PATIENCE = {"quick": 1.0, "full": 3.0}
-"""Numbers of steps at which a class's defaults take longer than this are run with its defaults alone."""
+CONFIGURATIONS = {"quick": 36, "full": 72}
+"""How many configurations of a class are tried, the first of its array, by preset."""
 
-BUDGET = {"quick": 1.0, "full": 30.0}
-"""Processor time after which no further configuration of a class is begun: some classes take a second to be constructed."""
+SLOW = {
+    "CosineDPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+}
+"""Classes of which a third as many are tried: twenty steps take them ten times as long as others."""
+
+LONGEST = 100
+"""At more steps than this a class is run with its defaults alone."""
 
 Progress = Callable[[str, int, int], None]
 """Called before each class with its name, its number and how many there are."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did with one class, failures or none.
+
+    `planned`: configurations of the covering array; `tried`: how many of them, the first, were run; `counts`: how many of
+    those ended in each kind of outcome (see outcome.py), so that a class that refused all is told from one without fault.
+    """
+
+    name: str
+    planned: int
+    tried: int
+    failures: tuple[Failure, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,10 +93,11 @@ def sweep(
     preset: str = "quick",
     seconds: float | None = None,
     progress: Progress | None = None,
-) -> list[Failure]:
-    """The failures of a library's classes, or of those named; a class itself may stand for its name.
+) -> list[Swept]:
+    """What fails in each of a library's classes, or of those named; a class itself may stand for its name.
 
-    `preset`: "quick" or "full", which numbers of steps; `seconds`: limit of one run.  One class never stops the others.
+    `preset`: "quick" or "full", which numbers of steps and how many configurations; `seconds`: limit of one run.  One class
+    never stops the others.
 
     ArgumentError: unknown library, preset or class (with the nearest name), seconds that are no positive number.
     NotAvailableError: the library or covertable is not installed.
@@ -79,45 +106,47 @@ def sweep(
     preset = one_of("preset", preset, STEPS)
     limit = SECONDS[preset] if seconds is None else real("seconds", seconds, "a number > 0", low=0.0)
     chosen = _chosen(names)
-    found: list[Failure] = []
+    swept: list[Swept] = []
     for number, (cls, needed) in enumerate(chosen):
         if progress is not None:
             progress(cls.__name__, number, len(chosen))
         try:
-            found += sweep_class(cls, STEPS[preset], limit, PATIENCE[preset], BUDGET[preset], needed, library)
+            most = CONFIGURATIONS[preset] // (3 if cls.__name__ in SLOW else 1)
+            swept.append(sweep_class(cls, STEPS[preset], limit, most, needed, library))
         except NotAvailableError:
             raise
         except Exception as raised:
             message = f"the sweep of the class stopped: {type(raised).__name__}: {raised}"
-            found.append(Failure(library, cls.__name__, {}, 0, "exception", message, ""))
-    return found
+            swept.append(Swept(cls.__name__, 0, 0, (Failure(library, cls.__name__, {}, 0, "exception", message, ""),)))
+    return swept
 
 
 def sweep_class(
     cls: type,
     steps: Sequence[int],
     seconds: float,
-    patience: float = math.inf,
-    budget: float = math.inf,
+    most: int | None = None,
     needed: Mapping[str, Any] | None = None,
     library: str = "diffusers",
-) -> list[Failure]:
-    """The failures of one class; none where it is not known what its network should say.
+) -> Swept:
+    """What fails in one class; nothing where it is not known what its network should say.
 
-    `patience`: see `PATIENCE`; `budget`: see `BUDGET`; in seconds.  `needed`: options that it cannot do without.
+    `most`: how many configurations are tried, see `CONFIGURATIONS`; all where None.  `needed`: options that it cannot do
+    without.
     """
     runs = _Runs(cls, seconds, dict(needed or {}))
     plain = [Case({}, count) for count in sorted(steps)]
     if all(kind in ("refused", "not drivable") for kind in [runs.outcome(case).kind for case in plain]):
-        return []
-    brief = [case.steps for case in plain if runs.took[_key(case)] <= patience]
-    tried = runs.within_budget([*plain, *runs.planned(brief or [min(steps)], budget)], budget)
+        return _swept(library, runs, plain, plain, [])
+    brief = [case.steps for case in plain if case.steps <= LONGEST]
+    planned = _distinct([*plain, *runs.planned(brief or [min(steps)], most)])
+    tried = planned[:most]
     smallest: dict[str, tuple[Case, Outcome, list[Case]]] = {}
     for case in sorted((case for case in tried if runs.outcome(case).failed), key=_plainness):
         found = runs.known_as(case, smallest.values()) or runs.least(case)
         key = f"{_key(found)} {runs.outcome(found).kind} {runs.outcome(found).sign}"
         smallest.setdefault(key, (found, runs.outcome(found), []))[2].append(case)
-    return [_failure(library, runs, *entry, len(tried)) for entry in smallest.values()]
+    return _swept(library, runs, planned, tried, list(smallest.values()))
 
 
 class _Runs:
@@ -127,29 +156,16 @@ class _Runs:
         self.cls, self.seconds, self.needed = cls, seconds, needed
         self.factors = factors(cls)
         self.known: dict[str, Outcome] = {}
-        self.took: dict[str, float] = {}
 
     def outcome(self, case: Case) -> Outcome:
         key = _key(case)
         if key not in self.known:
-            began = time.process_time()
             self.known[key] = observe(self.cls, Case({**self.needed, **case.options}, case.steps), self.seconds)
-            self.took[key] = time.process_time() - began
         return self.known[key]
 
     def alike(self, outcome: Outcome, case: Case) -> bool:
         """Whether a configuration fails as `outcome` does."""
         return self.outcome(case).alike(outcome)
-
-    def within_budget(self, rows: Sequence[Case], budget: float) -> list[Case]:
-        """The distinct rows, in order, that are run until the budget is spent."""
-        tried: dict[str, Case] = {}
-        for case in rows:
-            if sum(self.took.values()) > budget and _key(case) not in self.known:
-                continue
-            self.outcome(case)
-            tried.setdefault(_key(case), case)
-        return list(tried.values())
 
     def known_as(self, case: Case, smallest: Iterable[tuple[Case, Outcome, list[Case]]]) -> Case | None:
         """The smaller configuration already found whose failure this is: it fails alike at the same K too."""
@@ -167,19 +183,12 @@ class _Runs:
             return case
         return reduce(case, lambda smaller: self.alike(outcome, smaller), self.factors)
 
-    def later(self, case: Case) -> str:
-        """How far it is off with five times the steps: an unstable method recovers, a wrong one does not."""
-        seen = self.outcome(Case(case.options, 5 * case.steps)).seen
-        if "error" not in seen:
-            return ""
-        return f"; with {5 * case.steps} steps {seen['error']:.3g} and {seen['euler']:.3g}"
-
-    def planned(self, steps: Sequence[int], budget: float) -> list[Case]:
-        """A covering array of what the class does not refuse."""
+    def planned(self, steps: Sequence[int], most: int | None) -> list[Case]:
+        """A covering array of what the class does not refuse, of which the first `most` rows are to be run."""
         barred: list[Barred] = []
         for _ in range(6):
             rows = cases(self.cls, steps, barred)
-            refused = [case for case in self.within_budget(rows, budget) if self.outcome(case).kind == "refused"]
+            refused = [case for case in rows[:most] if self.outcome(case).kind == "refused"]
             if not refused:
                 return rows
             for case in refused:
@@ -212,15 +221,28 @@ class _Runs:
         )
 
 
+def _swept(
+    library: str,
+    runs: _Runs,
+    planned: Sequence[Case],
+    tried: Sequence[Case],
+    found: Sequence[tuple[Case, Outcome, list[Case]]],
+) -> Swept:
+    failures = tuple(_failure(library, runs, *entry, len(tried)) for entry in found)
+    counts = Counter(runs.outcome(case).kind for case in tried)
+    return Swept(runs.cls.__name__, len(planned), len(tried), failures, dict(counts))
+
+
 def _failure(library: str, runs: _Runs, case: Case, outcome: Outcome, members: Sequence[Case], tried: int) -> Failure:
     try:
         code = reproduction(runs.cls, Case({**runs.needed, **case.options}, case.steps), outcome)
     except Exception as raised:
         code = f"# none: {type(raised).__name__}: {raised}\n"
-    message = outcome.message + (runs.later(case) if outcome.kind == "inaccurate" else "")
     at = tuple(sorted({member.steps for member in members}))
     name = runs.cls.__name__
-    return Failure(library, name, case.options, case.steps, outcome.kind, message, code, len(members), tried, at)
+    return Failure(
+        library, name, case.options, case.steps, outcome.kind, outcome.message, code, len(members), tried, at
+    )
 
 
 def sweepable() -> list[str]:
@@ -253,6 +275,10 @@ def _sweepable(cls: type) -> bool:
 def _plainness(case: Case) -> tuple[bool, int]:
     """Defaults first, then few steps."""
     return bool(case.options), case.steps
+
+
+def _distinct(rows: Sequence[Case]) -> list[Case]:
+    return list({_key(case): case for case in rows}.values())
 
 
 def _key(case: Case) -> str:

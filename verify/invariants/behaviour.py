@@ -53,12 +53,16 @@ def inputs(subject: Subject) -> None:
     grid = subject.grid(STEPS)
     start = starts(grid)
     parts = {"start": start, "grid.snr": grid.snr, "grid.alpha": grid.alpha, "grid.sigma": grid.sigma}
-    before = {name: np.array(part) for name, part in parts.items()}
+    before = {name: _copy(part) for name, part in parts.items()}
     subject.run(denoiser_of(curved()), grid, start)
     for name, value in before.items():
-        after = np.array(parts[name])
+        after = _copy(parts[name])
         if not np.array_equal(after, value):
             raise Broken(f"{name} was written to: changed by up to {np.abs(after - value).max():.3g}")
+
+
+def _copy(part: torch.Tensor | np.ndarray) -> np.ndarray:
+    return part.detach().cpu().numpy().copy() if isinstance(part, torch.Tensor) else part.copy()
 
 
 def generator(subject: Subject) -> None:

@@ -30,6 +30,10 @@ class Broken(Exception):
     """What a check found; the message says what it means."""
 
 
+ENDLESS = "it may never end"
+"""What is said of a check that ran into its limit."""
+
+
 @dataclass(frozen=True, eq=False)
 class Check:
     """One named statement about one subject: calling it raises `InvariantError` where the statement does not hold.
@@ -50,7 +54,7 @@ class Check:
         except Broken as found:
             return str(found)
         except TimeLimitError as error:
-            return f"{error}: it may never end"
+            return f"{error}: {ENDLESS}"
         except Exception as error:
             return raised(error)
         return None
@@ -69,13 +73,18 @@ def run_all(checks: Iterable[Check]) -> None:
     """Every check, then one `InvariantError` for all that failed; equal findings are told once."""
     checks = list(checks)
     failed: dict[str, list[str]] = {}
-    for check in checks:
+    left = 0
+    for number, check in enumerate(checks, start=1):
         found = check.finding()
         if found is not None:
             failed.setdefault(found, []).append(check.name)
+            if ENDLESS in found:
+                left = len(checks) - number
+                break
     if failed:
         count = sum(map(len, failed.values()))
         lines = [f"  {', '.join(names)}: {found}" for found, names in failed.items()]
+        lines += [f"  the other {left} were not run; if it is only slow, give them more `seconds`"] if left else []
         raise InvariantError("\n".join([f"{checks[0].subject}: {count} of {len(checks)} checks failed", *lines]))
 
 

@@ -53,7 +53,13 @@ class Subject:
     def __post_init__(self) -> None:
         if not callable(self.sampler):
             refuse("sampler", self.sampler, "a callable (denoiser, grid, start, generator) -> states")
-        real("order", self.order, "a number > 0", low=0.0)
+        real(
+            "order",
+            self.order,
+            "a number in (0, 6]: higher orders cannot be told from rounding",
+            low=0.0,
+            high=6.000001,
+        )
         if not isinstance(self.stochastic, (bool, np.bool_)):
             refuse("stochastic", self.stochastic, "True (it draws random numbers) or False")
         one_of("process", self.process, PROCESSES)
