@@ -314,13 +314,3 @@ def test_one_check_raises_with_its_name():
     (check,) = [c for c in sampler_checks(wrapped(lambda _x: None), **FLOW) if c.name == "output"]
     with pytest.raises(InvariantError, match="sampler: output: returned NoneType"):
         check()
-
-
-@pytest.mark.parametrize(("order", "sampler"), [(5, samplers.heun), (6, samplers.ddim)])
-def test_orders_far_too_high_are_not_let_pass(order, sampler):
-    assert finding(as_sampler(sampler), "order", order=order).startswith("declared of order")
-
-
-def test_orders_that_cannot_be_told_are_refused():
-    with pytest.raises(ArgumentError, match="rounding"):
-        sampler_checks(DDIM, order=8, stochastic=False)
