@@ -12,6 +12,7 @@ from figures import (
     learned_score,
     noise_step,
     open_questions,
+    sampler_audit,
     schedules,
     score_error,
     step_scaling,
@@ -30,6 +31,7 @@ DRAWERS = {
         open_questions,
         entropy_scaling,
         learned_score,
+        sampler_audit,
     )
 }
 

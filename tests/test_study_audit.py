@@ -250,3 +250,20 @@ def test_untestable_classes_are_listed_with_their_reason(monkeypatch):
     assert rows[0]["part"] == "listing"
     out = sampler_audit.compute(rows[0], torch.device("cpu"))
     assert out[0]["method"] == "it speaks in tokens"
+
+
+def test_the_committed_rows_are_of_one_run_and_of_the_page():
+    from figures.sampler_audit import COMMITTED
+
+    rows = [json.loads(line) for line in COMMITTED.read_text().splitlines()]
+    origins = {tuple(row["provenance"][word] for word in ("command", "code", "commit")) for row in rows}
+    assert len(origins) == 1, origins
+    command, code, _ = origins.pop()
+    assert command.startswith("python -m studies.sampler_audit --preset full")
+    said = audit_report.DOCS.read_text("utf-8")
+    assert code in said
+    kinds = {(row["library"], row["label"]): row["verdict"] for row in rows if row["quantity"] == "verdict"}
+    for (_, label), kind in kinds.items():
+        assert f"| `{label}` | {kind} |" in said
+    for version in {row["version"] for row in rows}:
+        assert version in said
