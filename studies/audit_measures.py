@@ -74,7 +74,8 @@ def measure(audited: Audited, preset: str) -> list[Row]:
         except Exception as error:
             said = f"fault of the audit, not of the sampler: {type(error).__name__}: {error}"
             rows.append({"quantity": "refused", "value": None, "piece": piece.__name__, "method": said})
-    return [*rows, verdict(audited, rows, preset)]
+    declared = audited.declared.order if audited.declared else None
+    return [*rows, verdict(rows, declared, stochastic=audited.stochastic, preset=preset)]
 
 
 def _told(rows: list[Row]) -> list[Row]:
@@ -104,17 +105,16 @@ def limited(sampler: Sampler, seconds: float) -> Sampler:
     return run
 
 
-def verdict(audited: Audited, rows: list[Row], preset: str) -> Row:
-    """The verdict row, from the rows of orders and agreement."""
+def verdict(rows: list[Row], declared: float | None, *, stochastic: bool, preset: str) -> Row:
+    """The verdict row of a configuration, from its rows of orders and agreement."""
     broken = list(dict.fromkeys(f"{row['piece']}: {row['method']}" for row in rows if row["quantity"] == "broken"))
     eased, uniform = (_measured(rows, grid) for grid in ("eased", "uniform"))
-    wanted = ("anisotropic Gaussian",) if audited.stochastic else laws(preset)
+    wanted = ("anisotropic Gaussian",) if stochastic else laws(preset)
     unread = [law for law in wanted if law not in {one.law for one in eased}]
     gap = max((row["value"] for row in rows if row["quantity"] == "agreement"), default=None)
     if broken:
         judged = Verdict("fails", "; ".join(broken))
     else:
-        declared = audited.declared.order if audited.declared else None
         judged = judge(declared, eased, uniform, unread=unread, gap=gap)
         if judged.kind == "not testable":
             reasons = [row["method"] for row in rows if row["quantity"] == "refused" and row["piece"] == "orders"]

@@ -10,10 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from figures.sampler_audit import COMMITTED
+from studies.audit_measures import verdict
 from studies.audit_remarks import remark
-from studies.store import Row
+from studies.store import Row, read_rows
 from studies.study import console
-from verify.provenance import ROOT, code_version, provenance
+from targets import ArgumentError
+from verify.provenance import ROOT, provenance
 
 DOCS = ROOT / "docs" / "audit.md"
 BUDGET = 32
@@ -157,10 +160,27 @@ def as_json(rows: list[Row], versions: dict[str, str | None]) -> dict[str, Any]:
     return {"versions": versions, "provenance": provenance(), **found, "numbers": numbers}
 
 
-def write(rows: list[Row], versions: dict[str, str | None]) -> None:
-    """docs/audit.md."""
+def rejudged(rows: list[Row]) -> list[Row]:
+    """The rows of a full audit with their verdicts read off their numbers once more."""
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["part"] == "order" and row["quantity"] != "verdict":
+            grouped.setdefault((row["library"], row["label"]), []).append(row)
+
+    def judged(row: Row) -> Row:
+        mine = grouped.get((row["library"], row["label"]), [])
+        return {**row, **verdict(mine, row["declared"], stochastic=row["stochastic"], preset="full")}
+
+    return [judged(row) if row["quantity"] == "verdict" else row for row in rows]
+
+
+def write() -> None:
+    """docs/audit.md, from the committed rows."""
+    rows = rejudged(read_rows(COMMITTED))
+    if not rows:
+        raise ArgumentError(f"docs = True: expected the rows of a full audit in {COMMITTED}")
     DOCS.parent.mkdir(exist_ok=True)
-    DOCS.write_text(markdown(rows, versions), "utf-8")
+    DOCS.write_text(markdown(rows, {row["library"]: row["version"] for row in rows}), "utf-8")
     console.print(f"wrote {DOCS}")
 
 
@@ -168,7 +188,8 @@ def markdown(rows: list[Row], versions: dict[str, str | None]) -> str:
     """The whole page."""
     measured = lines(rows)
     named = ", ".join(f"{library} {version}" for library, version in versions.items() if version)
-    parts = [HEAD.format(code=code_version(), versions=named)]
+    code = next((row["provenance"]["code"] for row in rows if "provenance" in row), "unknown")
+    parts = [HEAD.format(code=code, versions=named)]
     for library in dict.fromkeys(row["library"] for row in rows):
         parts.append(f"\n## {library} {versions[library]}\n")
         mine = [line for line in measured if line.library == library]
@@ -231,7 +252,7 @@ def _plain(text: str) -> str:
 
 HEAD = """# Other libraries' samplers under an exact score
 
-Made by `python -m studies.sampler_audit --preset full --docs`, code {code}; do not edit by hand.
+Made by `python -m studies.sampler_audit --docs` from the rows of `--preset full`, code {code}; do not edit by hand.
 Versions: {versions}.
 
 Every sampler is driven with the exact denoiser of a law that is known in closed form, in float64, on grids of our choosing,

@@ -1,9 +1,9 @@
 """What a measured order says of a declared one.
 
-    conforms               on every law the order of the method is at least the declared one, less a tolerance, and either its
-                           interval reaches no more than half an order below, or the last two doublings of K both say so; on
-                           uniform grids, where a wrong first step shows, it is at least min(declared, 2), less a tolerance;
-                           and where the same method is here, the states are the same
+    conforms               on every law, on eased or uniform grids, the order is at least the declared one, less a tolerance,
+                           and either its interval reaches no more than half an order below, or the last two doublings of K
+                           both say so; on uniform grids, where a wrong first step shows, it is at least min(declared, 2),
+                           less a tolerance; and where the same method is here, the states are the same
     below declared order   on some law it is less, and the interval of the fit leaves the declared order out; or it is less by
                            more than half an order and falling further as K grows (a plateau)
     differs                the order is there, but not the states of the same method
@@ -89,7 +89,8 @@ def judge(
         return Verdict("no order declared", f"measured {numbers}")
     start = min(declared, STARTED)
     late = [one for one in uniform if one.order < start - tolerance(start)]
-    missed = [(one, declared, "") for one in measured if not one.reaches(declared)]
+    there = {one.law for one in (*measured, *uniform) if one.reaches(declared)}
+    missed = [(one, declared, "") for one in measured if one.law not in there]
     missed += [(one, start, " on uniform grids") for one in late]
     if missed:
         below = [entry for entry in missed if entry[0].below(entry[1])]
