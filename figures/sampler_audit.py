@@ -1,6 +1,7 @@
 """Work and precision of every audited sampler: marginal KL on a Gaussian against denoiser evaluations.
 
-Samplers whose points coincide are one line.  Lines are numbered at their ends, and named beside in the order of the ends.
+Samplers whose points coincide are one line.  Lines of this project's methods, and of more than one sampler, are numbered at
+their ends and named beside in the order of the ends; the others are grey: docs/audit.md has their numbers.
 """
 
 from __future__ import annotations
@@ -45,12 +46,19 @@ def _panel(axis: Axes, points: pd.DataFrame) -> None:
         axis.text(0.5, 0.5, "none measured", transform=axis.transAxes, ha="center")
         return
     groups = sorted(merged(points), key=lambda group: -group[2][-1])
-    for number, (names, x, y) in enumerate(groups, start=1):
+    named = [group for group in groups if _shared(group[0])]
+    for _, x, y in (group for group in groups if not _shared(group[0])):
+        axis.plot(x, y, color="0.75", linewidth=0.7, zorder=1)
+    for number, (names, x, y) in enumerate(named, start=1):
         look = style.cycle(number - 1)
         axis.plot(x, y, label=f"{number}  {_label(names)}", **look)  # type: ignore[arg-type]
         place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
         axis.annotate(str(number), (float(x[-1]), float(y[-1])), fontsize=5.5, color=str(look["color"]), **place)  # type: ignore[arg-type]
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=5.8, frameon=False, handlelength=3.2)
+
+
+def _shared(names: list[str]) -> bool:
+    return len(names) > 1 or names[0].startswith("truerate: ")
 
 
 def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
