@@ -10,6 +10,7 @@ from verify import samplers
 from verify.audit.contract import NotDrivableError
 from verify.audit.diffusers import brownian, inspect
 from verify.audit.diffusers.inject import sampler
+from verify.audit.draws import seeded
 from verify.audit.order import as_sampler
 from verify.audit.probing import probe
 from verify.grid import Grid
@@ -20,8 +21,8 @@ WINDOW = (0.02, 50.0)
 
 def test_a_path_adds_up_and_draws_once_a_time():
     path = brownian.Path(torch.zeros(20000, 1, dtype=torch.float64), 0.1, 10.0)
-    torch.manual_seed(0)
-    half, whole, rest = path(4.0, 2.0), path(4.0, 1.0), path(2.0, 1.0)
+    with seeded(torch.Generator().manual_seed(0)):
+        half, whole, rest = path(4.0, 2.0), path(4.0, 1.0), path(2.0, 1.0)
     assert torch.allclose(whole * 3**0.5, half * 2**0.5 + rest, rtol=1e-12)
     assert len(path.times) == 3
     for one in (half, whole, rest):

@@ -14,6 +14,9 @@ def test_verdicts():
     flat = Measured("d", 0.1, (-1.5, 2.5), (1.9, 1.0, 0.1))
     rising = Measured("d", 0.1, (-1.5, 2.5), (-1.0, 0.0, 0.1))
     assert judge(2, [fine, flat]).kind == "below declared order"
+    wandering = Measured("d", 3.1, (-7.0, 13.0), (7.0, 5.0, 3.1))
+    assert judge(4, [wandering], [Measured("d", 2.1, (2.0, 2.2))]).kind == "undecided"
+    assert judge(4, [wandering], [Measured("d", 0.2, (0.1, 0.3))]).kind == "below declared order"
     assert judge(2, [fine, rising]).kind == "undecided"
     assert judge(2, [low], [Measured("b", 1.97, (1.9, 2.05))]).kind == "conforms"
     assert judge(2, [fine], [Measured("a", 1.0, (0.9, 1.1))]).kind == "below declared order"

@@ -94,7 +94,7 @@ def _loop(cls: type, case: Case) -> list[str]:
 def _has(cls: type, name: str) -> bool:
     try:
         return hasattr(cls, name) or hasattr(cls(), name)
-    except Exception:
+    except Exception:  # somebody's constructor may raise anything; what cannot be built has nothing
         return False
 
 
@@ -149,7 +149,7 @@ def _expression(scheduler: Any, asked: list[Pair], process: str) -> str:
     for name in dict.fromkeys((process, *LEVELS)):
         try:
             found = eval(LEVELS[name], {"scheduler": scheduler})
-        except Exception:
+        except Exception:  # not a way in which this class tells its levels; the next one is tried
             continue
         same = len(found) == len(asked) and all(
             math.isclose(x, y, rel_tol=1e-4, abs_tol=1e-6)

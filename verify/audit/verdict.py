@@ -5,7 +5,7 @@
                            both say so; on uniform grids, where a wrong first step shows, it is at least min(declared, 2),
                            less a tolerance; and where the same method is here, the states are the same
     below declared order   on some law it is less, and the interval of the fit leaves the declared order out; or it is less by
-                           more than half an order and falling further as K grows (a plateau)
+                           more than half an order and falling further as K grows, on uniform grids too (a plateau)
     differs                the order is there, but not the states of the same method
     undecided              none of these, or no order could be read on one of the laws
     no order declared      nothing was promised; the measured orders stand by themselves
@@ -93,7 +93,10 @@ def judge(
     missed = [(one, declared, "") for one in measured if one.law not in there]
     missed += [(one, start, " on uniform grids") for one in late]
     if missed:
-        below = [entry for entry in missed if entry[0].below(entry[1])]
+        flat = {one.law for one in late} if uniform else {one.law for one in measured}
+        below = [
+            (one, p, where) for one, p, where in missed if one.below(p) and (one.interval[1] < p or one.law in flat)
+        ]
         worst, least, where = below[0] if below else min(missed, key=lambda entry: entry[0].order)
         low, high = worst.interval
         said = (
