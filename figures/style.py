@@ -106,6 +106,7 @@ def save(figure: Figure, folder: Path, name: str, command: str, commit: str) -> 
     origin = f"{command} @ {commit}"
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     figure.savefig(paths[0], dpi=160, metadata={"Description": origin})
+    figure.set_layout_engine("none")  # what was laid out for the first file stays where it is for the second
     figure.savefig(paths[1], metadata={"Description": origin, "Date": None})
     return paths
 

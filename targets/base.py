@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from targets import kept
 from targets.arguments import integer, refuse
 from targets.channel import Level
 from targets.components import Components
@@ -121,7 +122,8 @@ class Target(ABC):
 
     def denoiser(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
         """m(y) = E[X given αX + σZ = y]."""
-        return self._denoiser(self._flat("y", y), _level(at)).reshape(y.shape)
+        denoised = self._denoiser(self._flat("y", y), _level(at))
+        return denoised if y.ndim == 2 else denoised.reshape(y.shape)
 
     def score(self, y: Float[Tensor, "*b dim"], at: Level) -> Float[Tensor, "*b dim"]:
         """∇ log p(y) = (α m(y) − y)/σ² (Tweedie)."""
@@ -155,8 +157,8 @@ class Target(ABC):
 
     @cached_property
     def curve(self) -> Curve:
-        """The mmse curve of this law, computed once."""
-        return self._curve() if self._double is None else self._double.curve
+        """The mmse curve of this law, computed once; one that takes long to compute is kept on disk (see kept.py)."""
+        return kept.curve(self, self._curve) if self._double is None else self._double.curve
 
     def mmse(self, snr: float | np.ndarray) -> Estimate:
         """mmse(γ) = E‖X − m‖², total over coordinates, for γ ≥ 0 (scalar or array)."""
@@ -211,7 +213,7 @@ class Target(ABC):
             refuse(
                 f"{name}.device", y.device, f"the target's device, {mean.device}; move it with target.to(device=...)"
             )
-        return y.reshape(-1, self.dim)
+        return y if y.ndim == 2 else y.reshape(-1, self.dim)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.describe()})"
@@ -220,7 +222,7 @@ class Target(ABC):
 def _level(at: Level) -> Level:
     if not isinstance(at, Level):
         refuse("at", at, "a Level, e.g. Level(alpha, sigma) or Level.from_snr(snr)")
-    return at
+    return at if type(at.alpha) is type(at.sigma) is float else Level(float(at.alpha), float(at.sigma))
 
 
 def _rebuilt(item: Any, change: Callable[[Target], Target], device: Any, dtype: torch.dtype | None) -> Any:

@@ -14,8 +14,11 @@ equation in powers of 1/μ, with μ = ν + ½, Q = √(μ²+κ²), t = μ/Q:
     A  =  κ(1+ε)/(μ+Q),    1 − A²  =  2μ/(μ+Q) − κ²ε(2+ε)/(μ+Q)²,    ε = Σ ε_k(t)/μ^k
     ε_k  =  −½[ t²(δ_k1 + ε_{k−1} − (1−t²) ε′_{k−1}) + (1−t) Σ_i ε_i ε_{k−i} ]
 
-At ν = ½ (the sphere in R³) L = log[(1 − e^{−2κ})/2κ] in closed form.  At one ν both sums are polynomials in 1/Q, made once;
-nothing of size κ or ν is subtracted from its like.
+At ν = ½ (the sphere in R³) L = log[(1 − e^{−2κ})/2κ] in closed form.  At one ν both sums are polynomials in 1/Q, made once
+and economised (Lanczos): rewritten in Chebyshev polynomials over the values that 1/Q takes, whose negligible end is cut.
+Nothing of size κ or ν is subtracted from its like.
+
+Tensors and numpy arrays are taken alike and answered in kind; on the CPU the work is numpy's.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -32,64 +35,55 @@ from scipy import special
 from torch import Tensor
 
 from targets.arguments import real, refuse
-
-SWITCH = 40.0
-"""Order and argument below which the power series is summed."""
+from targets.debye import SWITCH, debye, riccati
 
 SERIES_TERMS = 64
 """At κ = SWITCH the next term of the power series is below 1e-19 of the sum, for every ν > −½."""
 
-DEBYE_TERMS = 16
-"""Powers of 1/Q in Debye's expansion and the ratio's: at Q = SWITCH the next is below 1e-17."""
+HUGE = 1e150
+"""Arguments whose squares are floats."""
+
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 
-class Ratio(NamedTuple):
+class Ratio(NamedTuple, Generic[Array]):
     """A = I_{ν+1}/I_ν and its companions at each κ, all in the shape of κ."""
 
-    value: Tensor
+    value: Array
     """A(κ)."""
-    complement: Tensor
+    complement: Array
     """1 − A², with relative accuracy."""
-    quotient: Tensor
+    quotient: Array
     """A/κ, which is 1/(2ν+2) at κ = 0."""
-    slope: Tensor
+    slope: Array
     """A′(κ), relative error 1e-11 (1e-15 where ν or κ exceeds SWITCH)."""
 
 
-def log_bessel(nu: float, kappa: Tensor) -> Tensor:
-    """L(κ) = log[Γ(ν+1) (2/κ)^ν I_ν(κ)] − κ for scalar ν ≥ −½ and κ ≥ 0 of any shape, float64.
+def log_bessel(nu: float, kappa: Array) -> Array:
+    """L(κ) = log[Γ(ν+1) (2/κ)^ν I_ν(κ)] − κ for scalar ν ≥ −½ and κ ≥ 0 of any shape, float64, in the kind of κ.
 
-    Error below 1e-14·max(1, |L|); differentiable in κ to any order.
-    Raises `ArgumentError` for another ν or a κ that is not a float64 tensor.
+    Error below 1e-14·max(1, |L|); a tensor's answer is differentiable in κ to any order.
+    Raises `ArgumentError` for another ν or a κ that is not a float64 tensor or array.
     """
     nu = _order(nu, kappa)
-    flat = kappa.detach().reshape(-1)
-    if nu == -0.5:
-        value = torch.log1p(torch.exp(-2.0 * flat)) - math.log(2.0)
-    elif nu == 0.5:
-        value = torch.log(-torch.expm1(-2.0 * flat) / (2.0 * flat)).where(flat > 0, 0.0)
-    else:
-        (value,) = _choose(nu, flat, _log_series, _log_debye)
-    return _differentiable(kappa, value, lambda k: _log_slope(bessel_terms(nu, k)))
+    return _answered(nu, kappa, _log, (lambda k: _log_slope(bessel_terms(nu, k)),))[0]
 
 
-def bessel_ratio(nu: float, kappa: Tensor) -> Tensor:
+def bessel_ratio(nu: float, kappa: Array) -> Array:
     """A(κ) = I_{ν+1}(κ)/I_ν(κ), relative error 1e-13; arguments and errors as for `log_bessel`."""
     return bessel_terms(nu, kappa).value
 
 
-def one_minus_square(nu: float, kappa: Tensor) -> Tensor:
+def one_minus_square(nu: float, kappa: Array) -> Array:
     """1 − A(κ)², relative error 1e-12 for ν = −½ and ν ≥ 0; arguments and errors as for `log_bessel`."""
     return bessel_terms(nu, kappa).complement
 
 
-def bessel_terms(nu: float, kappa: Tensor) -> Ratio:
+def bessel_terms(nu: float, kappa: Array) -> Ratio[Array]:
     """A, 1 − A², A/κ and A′, differentiable in κ to any order (at κ = 0: once); arguments and errors as for `log_bessel`."""
     nu = _order(nu, kappa)
-    flat = kappa.detach().reshape(-1)
-    terms = _terms(nu, flat)
-    slopes = [lambda k, part=part: _ratio_slopes(nu, k)[part] for part in range(len(terms))]
-    return Ratio(*(_differentiable(kappa, term, slope) for term, slope in zip(terms, slopes, strict=True)))
+    slopes = tuple(lambda k, part=part: _ratio_slopes(nu, k)[part] for part in range(4))
+    return Ratio(*_answered(nu, kappa, _terms, slopes))
 
 
 def characteristic(nu: float, x: Tensor) -> Tensor:
@@ -106,17 +100,32 @@ def characteristic(nu: float, x: Tensor) -> Tensor:
 # ---- arguments and derivatives -----------------------------------------------------------------------
 
 
-def _order(nu: float, kappa: Tensor) -> float:
-    if not isinstance(kappa, Tensor) or kappa.dtype != torch.float64:
-        refuse("kappa", getattr(kappa, "dtype", kappa), "a float64 tensor")
+def _order(nu: float, kappa: Tensor | np.ndarray) -> float:
+    if not isinstance(kappa, (Tensor, np.ndarray)) or kappa.dtype not in (torch.float64, np.float64):
+        refuse("kappa", getattr(kappa, "dtype", kappa), "a float64 tensor or array")
     return real("nu", nu, "a finite number >= -1/2", low=math.nextafter(-0.5, -1.0))
+
+
+Slope = Callable[[Tensor], Tensor]
+
+
+def _answered(nu: float, kappa: Any, method: Callable[..., tuple[Any, ...]], slopes: tuple[Slope, ...]) -> list[Any]:
+    """The values of `method` at κ, in the shape and kind of κ, with derivatives where κ asks for them."""
+    if isinstance(kappa, np.ndarray):
+        return [value.reshape(kappa.shape) for value in method(nu, kappa.reshape(-1))]
+    flat = kappa.detach().reshape(-1)
+    if flat.is_cpu:
+        values = [torch.from_numpy(value) for value in method(nu, flat.numpy())]
+    else:
+        values = list(method(nu, flat))
+    return [_differentiable(kappa, value, slope) for value, slope in zip(values, slopes, strict=True)]
 
 
 class _Known(torch.autograd.Function):
     """A function of κ whose values are known, and whose derivative is another such function."""
 
     @staticmethod
-    def forward(ctx: Any, kappa: Tensor, value: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, kappa: Tensor, value: Tensor, slope: Slope) -> Tensor:  # pyright: ignore
         ctx.save_for_backward(kappa)
         ctx.slope = slope
         return value
@@ -126,13 +135,13 @@ class _Known(torch.autograd.Function):
         return grad * ctx.slope(*ctx.saved_tensors), None, None
 
 
-def _differentiable(kappa: Tensor, value: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
+def _differentiable(kappa: Tensor, value: Tensor, slope: Slope) -> Tensor:
     value = value.reshape(kappa.shape)
     wanted = kappa.requires_grad and torch.is_grad_enabled()
     return _Known.apply(kappa, value, slope) if wanted else value  # type: ignore[return-value]
 
 
-def _log_slope(terms: Ratio) -> Tensor:
+def _log_slope(terms: Ratio[Tensor]) -> Tensor:
     """A − 1."""
     return -terms.complement / (1.0 + terms.value)
 
@@ -145,77 +154,109 @@ def _ratio_slopes(nu: float, kappa: Tensor) -> tuple[Tensor, ...]:
     return terms.slope, twice, bend, twice - (2.0 * nu + 1.0) * bend
 
 
-# ---- the two methods ---------------------------------------------------------------------------------
+# ---- the two methods, for flat arrays of either kind -------------------------------------------------
 
 
-def _terms(nu: float, kappa: Tensor) -> Ratio:
+def _log(nu: float, kappa: Any) -> tuple[Any, ...]:
+    xp = _library(kappa)
     if nu == -0.5:
-        decay = torch.exp(-2.0 * kappa)
-        value, square = torch.tanh(kappa), 4.0 * decay / (1.0 + decay).square()
-        return Ratio(value, square, torch.where(kappa > 0, value / kappa, 1.0 + 0.0 * kappa), square)
-    return Ratio(*_choose(nu, kappa, _ratio_series, _ratio_riccati))
+        return (xp.log1p(xp.exp(-2.0 * kappa)) - math.log(2.0),)
+    if nu == 0.5:
+        safe = xp.where(kappa > 0, kappa, 1.0)
+        return (xp.where(kappa > 0, xp.log(-xp.expm1(-2.0 * safe) / (2.0 * safe)), 0.0),)
+    return _choose(nu, kappa, _log_series, _log_debye)
 
 
-def _choose(nu: float, kappa: Tensor, small: Callable[..., Any], large: Callable[..., Any]) -> tuple[Tensor, ...]:
-    """`small` where ν, κ < SWITCH, `large` elsewhere; kappa is flat."""
-    if nu >= SWITCH:
+def _terms(nu: float, kappa: Any) -> tuple[Any, ...]:
+    if nu == -0.5:
+        xp = _library(kappa)
+        decay, value, safe = xp.exp(-2.0 * kappa), xp.tanh(kappa), xp.where(kappa > 0, kappa, 1.0)
+        square = 4.0 * decay / (1.0 + decay) ** 2
+        return value, square, xp.where(kappa > 0, value / safe, 1.0), square
+    return _choose(nu, kappa, _ratio_series, _ratio_riccati)
+
+
+def _choose(nu: float, kappa: Any, small: Callable[..., Any], large: Callable[..., Any]) -> tuple[Any, ...]:
+    """`small` where ν, κ < SWITCH, `large` elsewhere."""
+    if nu >= SWITCH or not len(kappa):
         return large(nu, kappa)
     low = kappa < SWITCH
-    (inside,), (outside,) = low.nonzero(as_tuple=True), (~low).nonzero(as_tuple=True)
-    if not len(inside):
+    if not low.any():
         return large(nu, kappa)
-    if not len(outside):
+    if low.all():
         return small(nu, kappa)
-    pairs = zip(small(nu, kappa[inside]), large(nu, kappa[outside]), strict=True)
-    return tuple(torch.empty_like(kappa).index_copy(0, inside, a).index_copy(0, outside, b) for a, b in pairs)
+    out = []
+    for inside, outside in zip(small(nu, kappa[low]), large(nu, kappa[~low]), strict=True):
+        joined = _library(kappa).empty_like(kappa)
+        joined[low], joined[~low] = inside, outside
+        out.append(joined)
+    return tuple(out)
 
 
-def _log_series(nu: float, kappa: Tensor) -> tuple[Tensor, ...]:
-    return (_horner(_series(nu + 1.0), (kappa / SWITCH).square()).log() - kappa,)
+def _log_series(nu: float, kappa: Any) -> tuple[Any, ...]:
+    return (_library(kappa).log(_summed(nu + 1.0, (kappa / SWITCH) ** 2)) - kappa,)
 
 
-def _ratio_series(nu: float, kappa: Tensor) -> tuple[Tensor, ...]:
-    x = (kappa / SWITCH).square()
-    quotient = _horner(_series(nu + 2.0), x) / (2.0 * (nu + 1.0) * _horner(_series(nu + 1.0), x))
+def _ratio_series(nu: float, kappa: Any) -> tuple[Any, ...]:
+    x = (kappa / SWITCH) ** 2
+    quotient = _summed(nu + 2.0, x) / (2.0 * (nu + 1.0) * _summed(nu + 1.0, x))
     value = kappa * quotient
     complement = (1.0 - value) * (1.0 + value)
     return value, complement, quotient, complement - (2.0 * nu + 1.0) * quotient
 
 
-def _log_debye(nu: float, kappa: Tensor) -> tuple[Tensor, ...]:
-    root = torch.hypot(kappa, torch.full_like(kappa, nu))
-    log_sum = _horner(_debye(nu), max(nu, SWITCH) / root).log()
+def _log_debye(nu: float, kappa: Any) -> tuple[Any, ...]:
+    xp, root = _library(kappa), _root(kappa, nu)
+    log_sum = xp.log1p(_horner(debye(nu), 2.0 * max(nu, SWITCH) / root - 1.0))
     if nu < SWITCH:
-        power = nu * nu / (root + kappa) - nu * (0.5 * (root + nu)).log() + math.lgamma(nu + 1.0)
-        return (power - 0.5 * (2.0 * math.pi * root).log() + log_sum,)
-    excess = (kappa / nu) * (kappa / (root + nu))
-    linear = kappa / (root + nu) * (nu + nu * nu / (root + kappa))
-    stirling = math.log(math.fsum(_debye(nu)))
-    return (-linear - nu * torch.log1p(0.5 * excess) - 0.5 * torch.log1p(excess) + (log_sum - stirling),)
+        power = nu * nu / (root + kappa) - nu * xp.log(0.5 * (root + nu)) + math.lgamma(nu + 1.0)
+        return (power - 0.5 * xp.log(2.0 * math.pi * root) + log_sum,)
+    share = kappa / (root + nu)
+    excess = kappa / nu * share
+    linear = share * (nu + nu * nu / (root + kappa))
+    stirling = math.log1p(float(_horner(debye(nu), np.ones(1))[0]))
+    return (-linear - nu * xp.log1p(0.5 * excess) - 0.5 * xp.log1p(excess) + (log_sum - stirling),)
 
 
-def _ratio_riccati(nu: float, kappa: Tensor) -> tuple[Tensor, ...]:
+def _ratio_riccati(nu: float, kappa: Any) -> tuple[Any, ...]:
     mu = nu + 0.5
-    root = torch.hypot(kappa, torch.full_like(kappa, mu))
+    root = _root(kappa, mu)
     s = max(mu, SWITCH) / root
-    coefficients = _riccati(mu)
-    epsilon = _horner(coefficients, s)
-    moved = s * _horner(polynomial.polyder(coefficients), s)  # −Q dε/dQ
+    sums, square = riccati(mu), s * s
+    epsilon, moved = (square * _horner(part, 2.0 * s - 1.0) for part in sums)
     share, total = 1.0 + epsilon, mu + root
     start = kappa / total
-    complement = 2.0 * mu / total - start.square() * epsilon * (1.0 + share)
+    complement = 2.0 * mu / total - start * start * epsilon * (1.0 + share)
     slope = (mu * share / total - start * (kappa / root) * moved) / root
     return start * share, complement, share / total, slope
 
 
-def _horner(coefficients: np.ndarray, x: Tensor) -> Tensor:
-    out = torch.full_like(x, float(coefficients[-1]))
+def _library(kappa: Any) -> Any:
+    return np if isinstance(kappa, np.ndarray) else torch
+
+
+def _root(kappa: Any, nu: float) -> Any:
+    """√(ν²+κ²)."""
+    if isinstance(kappa, np.ndarray) and kappa.max(initial=0.0) < HUGE:
+        return np.sqrt(kappa * kappa + nu * nu)
+    return np.hypot(kappa, nu) if isinstance(kappa, np.ndarray) else torch.hypot(kappa, torch.full_like(kappa, nu))
+
+
+def _summed(b: float, x: Any) -> Any:
+    """0F1(; b; κ²/4), x = (κ/SWITCH)², to as many terms as the largest x asks for (on the CPU, where asking is free)."""
+    terms = _series(b)
+    if isinstance(x, np.ndarray):
+        sizes = terms * float(x.max(initial=0.0)) ** np.arange(SERIES_TERMS)
+        terms = terms[: int((sizes > 1e-19 * sizes.sum()).sum())]
+    return _horner(terms, x)
+
+
+def _horner(coefficients: np.ndarray, x: Any) -> Any:
+    out = _library(x).full_like(x, float(coefficients[-1]))
     for c in coefficients[-2::-1].tolist():
-        out.mul_(x).add_(c)
+        out *= x
+        out += c
     return out
-
-
-# ---- polynomials -------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
@@ -223,57 +264,6 @@ def _series(b: float) -> np.ndarray:
     """0F1(; b; κ²/4) in powers of (κ/SWITCH)²."""
     k = np.arange(1, SERIES_TERMS)
     return np.append(1.0, np.cumprod((0.5 * SWITCH) ** 2 / (k * (b + k - 1.0))))
-
-
-@lru_cache(maxsize=64)
-def _debye(nu: float) -> np.ndarray:
-    """Σ_k u_k(p)/ν^k in powers of max(ν, SWITCH)/Q."""
-    return _in_powers_of_root(_debye_polynomials(), nu)
-
-
-@lru_cache(maxsize=64)
-def _riccati(mu: float) -> np.ndarray:
-    """Σ_k ε_k(t)/μ^k in powers of max(μ, SWITCH)/Q."""
-    return _in_powers_of_root(_riccati_polynomials(), mu)
-
-
-def _in_powers_of_root(polynomials: tuple[np.ndarray, ...], nu: float) -> np.ndarray:
-    """Σ_k f_k(ν/Q)/ν^k, f_k of order at least k, as a polynomial in s = max(ν, SWITCH)/Q <= 1; negligible ends cut."""
-    scale = max(nu, SWITCH)
-    total = np.zeros(1)
-    for k, f in enumerate(polynomials):
-        powers = np.arange(k, len(f))
-        part = f[k:] * (nu / scale) ** (powers - k) * scale**-k
-        if k and np.abs(part).sum() < 1e-19:
-            break
-        total = polynomial.polyadd(total, np.concatenate([np.zeros(k), part]))
-    kept = np.cumsum(np.abs(total[::-1]))[::-1] > 1e-19
-    return total[: max(1, int(kept.sum()))]
-
-
-@lru_cache(maxsize=1)
-def _debye_polynomials() -> tuple[np.ndarray, ...]:
-    """u_0 … (DLMF 10.41.9): u_{k+1} = ½p²(1−p²)u_k′ + ⅛∫_0^p (1−5t²) u_k dt."""
-    u: list[np.ndarray] = [np.ones(1)]
-    for _ in range(DEBYE_TERMS):
-        moved = polynomial.polymul([0.0, 0.0, 0.5, 0.0, -0.5], polynomial.polyder(u[-1]))
-        u.append(polynomial.polyadd(moved, polynomial.polyint(polynomial.polymul([0.125, 0.0, -0.625], u[-1]))))
-    return tuple(u)
-
-
-@lru_cache(maxsize=1)
-def _riccati_polynomials() -> tuple[np.ndarray, ...]:
-    """ε_0 = 0, ε_1, … as in the module's formula."""
-    epsilon: list[np.ndarray] = [np.zeros(1)]
-    for k in range(1, DEBYE_TERMS + 1):
-        previous = epsilon[-1]
-        own = polynomial.polysub(previous, polynomial.polymul([1.0, 0.0, -1.0], polynomial.polyder(previous)))
-        own = polynomial.polymul([0.0, 0.0, 1.0], polynomial.polyadd([float(k == 1)], own))
-        for i in range(1, k):
-            crossed = polynomial.polymul(epsilon[i], epsilon[k - i])
-            own = polynomial.polyadd(own, polynomial.polymul([1.0, -1.0], crossed))
-        epsilon.append(-0.5 * own)
-    return tuple(epsilon)
 
 
 # ---- imaginary argument ------------------------------------------------------------------------------

@@ -32,9 +32,12 @@ class Discrete(ComponentLaw):
     def __init__(self, atoms: Any, weights: Any) -> None:
         points = array("atoms", atoms, (None, None))
         probabilities = _weights(weights, len(points))
-        unique, place = torch.unique(points[probabilities > 0], dim=0, return_inverse=True)
-        merged = torch.zeros(len(unique), dtype=torch.float64).index_add(0, place, probabilities[probabilities > 0])
+        if not bool((probabilities > 0).all()):
+            points, probabilities = points[probabilities > 0], probabilities[probabilities > 0]
         self.dim = points.shape[1]
+        unique, place = torch.unique(points, dim=0, return_inverse=True)
+        del points
+        merged = torch.zeros(len(unique), dtype=torch.float64).index_add(0, place, probabilities)
         self.atoms = unique
         self.components = Shared(merged, unique, torch.zeros(self.dim, dtype=torch.float64))
 

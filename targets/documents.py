@@ -9,6 +9,7 @@ repeated keys, and values of another type are refused with `ArgumentError`, whic
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ LARGEST = 1e150
 """Of the absolute values of numbers: their squares, and sums of those, are then finite."""
 LONGEST = 2000
 """Characters of a text inside a document."""
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can name and no file can hold."""
 
 
 def write(form: str, content: dict[str, Any]) -> str:
@@ -81,6 +84,13 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             refuse("key of an object", key, f"every key once, of at most {LONGEST} characters")
         found[key] = value
     return found
+
+
+def short_text(path: str, value: Any) -> str:
+    """A text of at most `LONGEST` characters that can be written as UTF-8; raises `ArgumentError` for anything else."""
+    if not isinstance(value, str) or len(value) > LONGEST or HALF.search(value):
+        refuse(path, value, f"a text of at most {LONGEST} whole characters")
+    return value
 
 
 def _object(path: str, value: Any) -> dict[str, Any]:
@@ -153,10 +163,7 @@ class Document:
 
     def text(self, key: str) -> str:
         """A short text."""
-        value = self.items[key]
-        if not isinstance(value, str) or len(value) > LONGEST:
-            refuse(f"{self.path}.{key}", value, f"a text of at most {LONGEST} characters")
-        return value
+        return short_text(f"{self.path}.{key}", self.items[key])
 
     def child(self, key: str) -> Document:
         """The object at `key`."""

@@ -10,7 +10,6 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from targets.arguments import refuse
@@ -21,6 +20,8 @@ EPS = float(np.finfo(np.float64).eps)
 
 def closed_class(transition: Float[Tensor, "a a"]) -> Tensor:
     """Indices of the states that are visited for ever; raises `ArgumentError` for a chain with several such classes."""
+    from scipy.sparse.csgraph import connected_components
+
     possible = transition.numpy() > 0
     count, label = connected_components(possible, directed=True, connection="strong")
     leaves = possible & (label[:, None] != label)

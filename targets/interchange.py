@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-import pandas as pd
-import scipy.stats
 import torch
 from torch import Tensor
 from torch import distributions as torch_laws
@@ -134,12 +132,15 @@ def from_scipy(law: Any, tail: float = 1e-15) -> Target:
     `support(law)` tells what was cut.  Raises `ArgumentError` for a law that is not frozen, is none of these, or has more
     mass than that beyond 2^20 points.
 
-    >>> from_scipy(scipy.stats.binom(3, 0.5)).weights
+    >>> from scipy import stats
+    >>> from_scipy(stats.binom(3, 0.5)).weights
     tensor([0.1250, 0.3750, 0.3750, 0.1250], dtype=torch.float64)
     """
-    if isinstance(law, type(scipy.stats.multivariate_normal(np.zeros(1)))):
+    from scipy import stats
+
+    if isinstance(law, type(stats.multivariate_normal(np.zeros(1)))):
         return Gaussian(np.atleast_1d(law.mean), np.atleast_2d(law.cov))
-    if isinstance(getattr(law, "dist", None), type(scipy.stats.norm)):
+    if isinstance(getattr(law, "dist", None), type(stats.norm)):
         _check_one(law)
         return Gaussian([law.mean()], [[law.var()]])
     found = support(law, tail)
@@ -152,10 +153,12 @@ def support(law: Any, tail: float = 1e-15) -> Support:
     Around the mean the window is doubled until that little is outside, and then cut from both ends.  Points at which the
     probability underflows are dropped.
     """
-    if isinstance(law, scipy.stats.rv_discrete) and hasattr(law, "xk"):
+    from scipy import stats
+
+    if isinstance(law, stats.rv_discrete) and hasattr(law, "xk"):
         law = law()
     dist = getattr(law, "dist", None)
-    if not isinstance(dist, scipy.stats.rv_discrete):
+    if not isinstance(dist, stats.rv_discrete):
         _refuse_law(law, dist)
     _check_one(law)
     tail = real("tail", tail, "a number strictly between 0 and 1e-9", low=0.0, high=1e-9)
@@ -216,16 +219,35 @@ def _check_one(law: Any) -> None:
 
 
 def _refuse_law(law: Any, dist: Any) -> NoReturn:
-    if isinstance(law, scipy.stats.rv_discrete):
+    """Name what was given, and what to give instead."""
+    from scipy import stats
+
+    package, kind = type(law).__module__.partition(".")[0], type(law).__name__
+    if isinstance(law, (stats.rv_discrete, type(stats.norm))):
         refuse("law", law, f"a frozen law, its parameters given: scipy.stats.{law.name}(...)")
-    if isinstance(law, scipy.stats.rv_histogram) or isinstance(dist, scipy.stats.rv_histogram):
+    if isinstance(law, stats.rv_histogram) or isinstance(dist, stats.rv_histogram):
         refuse(
             "law",
             law,
             "a law whose denoiser has a closed form, which a histogram's has not; use its bin centres as atoms, "
             "Discrete(centres, masses), or a mixture fitted to the data (from_sklearn)",
         )
-    refuse("law", law, "a frozen discrete law of scipy.stats, norm(...) or multivariate_normal(...)")
+    if isinstance(law, torch_laws.Distribution):
+        refuse("law", law, "a law of scipy.stats; of torch.distributions: from_torch(law)")
+    if package == "sklearn":
+        refuse("law", law, "a law of scipy.stats; a mixture fitted by scikit-learn: from_sklearn(model)")
+    if package in ("numpy", "pandas") or isinstance(law, (list, Tensor)):
+        refuse("law", kind, "a law of scipy.stats; atoms, one a row: from_frame(atoms)")
+    wanted = "a frozen discrete law of scipy.stats, norm(...) or multivariate_normal(...)"
+    if kind == "multivariate_normal_gen":
+        refuse("law", law, "a frozen law, its parameters given: scipy.stats.multivariate_normal(...)")
+    if package == "scipy":
+        name = getattr(dist or law, "name", None) or kind.removesuffix("_gen").removesuffix("_frozen")
+        wanted += (
+            f"; of scipy.stats.{name} no denoiser is known in closed form: take draws of it as atoms (from_samples), "
+        )
+        wanted += "or a mixture fitted to them (from_sklearn)"
+    refuse("law", law, wanted)
 
 
 # ---- atoms -------------------------------------------------------------------------------------------
@@ -238,17 +260,25 @@ def from_frame(frame: Any, weights: Any = None) -> Discrete:
     Raises `ArgumentError` for a column that is missing (suggesting the nearest), not numeric or not finite, and for weights
     that are negative or all zero.
 
+    >>> import pandas as pd
     >>> from_frame(pd.DataFrame({"x": [0, 1, 1], "n": [2, 1, 1]}), weights="n").weights
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
+    import pandas as pd
+
     if isinstance(frame, pd.DataFrame):
         if not frame.columns.is_unique:
             refuse("frame.columns", frame.columns.tolist(), "every name once")
         if isinstance(weights, str):
-            one_of("weights", weights, [name for name in frame.columns if isinstance(name, str)])
+            known = [name for name in frame.columns if isinstance(name, str)]
+            if not known:
+                refuse("weights", weights, "numbers, one a row, such as frame[...]: no column is named by a text")
+            one_of("weights", weights, known)
             frame, weights = frame.drop(columns=weights), _column(frame[weights])
         if not len(frame) or not len(frame.columns):
             refuse("frame.shape", frame.shape, "at least one row, and a column besides the weights")
+        if weights is not None and np.ndim(weights) == 0:
+            refuse("weights", weights, f"the name of a column as text, or numbers, one a row: frame[{weights!r}]")
         points = np.stack([_column(frame[name]) for name in frame.columns], 1)
     elif isinstance(weights, str):
         refuse("weights", weights, "numbers, one a row: only a DataFrame has named columns")
@@ -264,6 +294,8 @@ def from_frame(frame: Any, weights: Any = None) -> Discrete:
 
 def _column(column: Any) -> np.ndarray:
     """The column's finite numbers."""
+    import pandas as pd
+
     name = f"frame[{column.name!r}]"
     if not pd.api.types.is_numeric_dtype(column) or column.dtype.kind == "c":
         refuse(f"{name}.dtype", str(column.dtype), "a numeric column; drop it or encode it")

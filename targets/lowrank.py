@@ -21,13 +21,14 @@ mean noise, with (αn_i/τ_i − αn̄/τ̄) written as ασ²(n_i − n̄)/(τ_
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from targets.channel import Level
-from targets.components import Components, by_rows, check_rounding
+from targets.components import DEVIATIONS, Components, by_rows
 
 
 class LowRank(Components):
@@ -173,6 +174,24 @@ class LowRank(Components):
 
         return self._by_rows(rows, y, probe)
 
+    @cached_property
+    def _extent(self) -> tuple[float, float, float]:
+        """max |c_i|, the least noise and the largest variance."""
+        squares = self.squares.amax() if self.squares.numel() else 0.0
+        return float(self.lengths.amax().sqrt()), float(self.noise.amin()), float(self.noise.amax() + squares)
+
+    def magnitude(self, at: Level) -> float:
+        """max |y′|·(max |y′_j| + max |w_ij| + α max |c_i|)/τ_min.
+
+        |y′| <= α|c| + √S(√d + `DEVIATIONS`), S the largest variance of the channel; √(2 log k) for √d in the largest of k
+        numbers y′_j and w_ij, the mean of the latter being at most 2α|c|.
+        """
+        farthest, least, largest = self._extent
+        deviation, reach = math.sqrt(at.alpha**2 * largest + at.sigma**2), at.alpha * farthest
+        length = reach + deviation * (math.sqrt(self.dim) + DEVIATIONS)
+        entries = (math.sqrt(2 * math.log(max(1, k))) + DEVIATIONS for k in (self.dim, self.squares.numel()))
+        return length * (4 * reach + deviation * sum(entries)) / (at.alpha**2 * least + at.sigma**2)
+
     def fourier(self, frequency: Float[Tensor, "f d"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f d"]]:
         turned = self._project(frequency)
         spread = _square(frequency)[:, None] * self.noise + (self.squares * turned.square()).sum(-1)
@@ -211,10 +230,14 @@ class LowRank(Components):
 
     def _excess_gain(self, at: Level) -> Float[Tensor, " m"]:
         """αn_i/τ_i − αn̄/τ̄, exactly zero where the noise is common."""
-        common = bool((self.noise == self.noise[0]).all())
-        mean = self.noise[0] if common else self.weights @ self.noise
+        mean = self._mean_noise
         average = at.alpha**2 * mean + at.sigma**2
         return at.alpha * at.sigma**2 * (self.noise - mean) / (self._total(at) * average)
+
+    @cached_property
+    def _mean_noise(self) -> Tensor:
+        """n̄, equal to every n_i to the last bit where they are equal."""
+        return self.noise[0] if bool((self.noise == self.noise[0]).all()) else self.weights @ self.noise
 
     def _bend(self, at: Level) -> Float[Tensor, "m r"]:
         """b_ij."""
@@ -227,10 +250,7 @@ class LowRank(Components):
         along_total = total[:, None] + at.alpha**2 * self.squares
         cross = state @ self.centres.mT
         apart = self._project(state) - at.alpha * self.along
-        reach = at.alpha * self.lengths.amax().sqrt()
-        check_rounding(
-            state, lambda: (state.detach().abs().amax() + apart.detach().abs().amax() + reach) / total.amin()
-        )
+        self.check_rounding(at)
         across = self.dim - self.squares.shape[1]
         bias = self.log_weights - 0.5 * (across * total.log() + along_total.log().sum(-1))
         bias = bias - 0.5 * at.alpha**2 * self.lengths / total

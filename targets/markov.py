@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
-from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -270,6 +269,8 @@ def fixed_entropy_chain(length: int = 16, entropy_nats: float = 4.0, distance: f
     log 2 + (length − 1) h(flip) = entropy_nats, h(p) = −p log p − (1 − p) log(1 − p); so log 2 < entropy_nats <
     length·log 2, and a length of at least 2.
     """
+    from scipy.optimize import brentq
+
     length, bit = integer("length", length, 2), math.log(2.0)
     expected = f"a number strictly between log 2 and {length} log 2 nats"
     target = real("entropy_nats", entropy_nats, expected, low=bit, high=length * bit)

@@ -18,7 +18,6 @@ import math
 from abc import ABC, abstractmethod
 
 import numpy as np
-import torch
 
 from targets.base import Target
 from targets.bessel import bessel_terms, log_bessel
@@ -54,15 +53,15 @@ class SphereRay(Ray):
 
     def denoiser(self, radius: np.ndarray, at: Level) -> tuple[np.ndarray, np.ndarray]:
         gain = at.alpha * self.radius / at.sigma**2
-        terms = bessel_terms(0.5 * self.dim - 1.0, torch.as_tensor(gain * _lengths(radius)))
-        return self.radius * terms.value.numpy(), self.radius * gain * terms.slope.numpy()
+        terms = bessel_terms(0.5 * self.dim - 1.0, np.asarray(gain * _lengths(radius)))
+        return self.radius * terms.value, self.radius * gain * terms.slope
 
     def log_density(self, radius: np.ndarray, at: Level) -> np.ndarray:
         rho = _lengths(radius)
-        kappa = torch.as_tensor(at.alpha * self.radius / at.sigma**2 * rho)
+        kappa = np.asarray(at.alpha * self.radius / at.sigma**2 * rho)
         off = (rho - at.alpha * self.radius) / at.sigma
         even = _log_chi(self.dim, rho / at.sigma) - math.log(at.sigma)
-        return even - 0.5 * off**2 + log_bessel(0.5 * self.dim - 1.0, kappa).numpy()
+        return even - 0.5 * off**2 + log_bessel(0.5 * self.dim - 1.0, kappa)
 
     def windows(self, at: Level) -> tuple[np.ndarray, np.ndarray]:
         centre = math.hypot(at.alpha * self.radius, math.sqrt(self.dim - 0.5) * at.sigma)

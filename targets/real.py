@@ -6,9 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.mixture import BayesianGaussianMixture
-from sklearn.mixture import GaussianMixture as FittedMixture
 
 from targets.arguments import integer, refuse
 from targets.discrete import Discrete, from_samples
@@ -20,6 +17,8 @@ PIXELS, IMAGES = 64, 1797
 @lru_cache(maxsize=1)
 def _images() -> np.ndarray:
     """The 1,797 images as rows of 64 pixels in [0, 1]."""
+    from sklearn.datasets import load_digits
+
     return np.asarray(load_digits(return_X_y=True)[0]) / 16.0
 
 
@@ -45,6 +44,8 @@ def digits(components: int = PIXELS, images: int = IMAGES) -> Discrete:
 
 def digits_mixture(components: int = 10, covariance: str = "full", regularisation: float = 1e-3) -> GaussianMixture:
     """A Gaussian mixture fitted to the digits (EM with a fixed seed); covariance: full, tied, diag or spherical."""
+    from sklearn.mixture import GaussianMixture as FittedMixture
+
     components = integer("components", components, 1)
     if covariance not in _CONVERT:
         refuse("covariance", covariance, f"one of {', '.join(_CONVERT)}")
@@ -66,6 +67,9 @@ def from_sklearn(model: Any) -> GaussianMixture:
     The posterior means that scikit-learn keeps are those of the weights and the centres, and the covariance is the inverse of
     the mean precision.  Raises `ArgumentError` for a model that was not fitted or is no mixture.
     """
+    from sklearn.mixture import BayesianGaussianMixture
+    from sklearn.mixture import GaussianMixture as FittedMixture
+
     if not isinstance(model, (FittedMixture, BayesianGaussianMixture)):
         refuse("model", model, "a fitted scikit-learn mixture, GaussianMixture or BayesianGaussianMixture")
     if not hasattr(model, "weights_"):

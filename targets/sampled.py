@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 from torch import Tensor
 
 from targets.arguments import integer
@@ -38,6 +37,8 @@ def normal_net(count: int, dim: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if dim > MAX_SOBOL:
         return rng.standard_normal((count, dim))
+    from scipy.stats import qmc  # here, because it takes longer to import than all else that laws need
+
     uniform = qmc.Sobol(dim, scramble=True, rng=rng).random(count)
     return ndtri(np.clip(uniform, 1e-16, 1.0 - 1e-16))
 

@@ -6,19 +6,22 @@ With S = α²λ + σ² along each axis (λ the shared variances), c_i the centre
     E[X|y]   =  offset + (αλ/S) y′ + (σ²/S) Σ_i r_i c_i
     Cov[X|y] =  diag(λσ²/S) + (σ²/S) Cov_r(c) (σ²/S)
 
-The quadratic term of the exponent is the same for all components and drops out of the softmax.
+The quadratic term of the exponent is the same for all components and drops out of the softmax.  Where λ is the same along
+all axes, S is one number, and the lengths |c_i|² are all that the exponent needs of the components beside the product y′·c_i.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from targets.channel import Level
-from targets.components import Components, attend, by_rows, check_rounding, leave_top_out
+from targets.components import CHUNK_BYTES, DEVIATIONS, Components, attend, by_rows, held, leave_top_out, span
 
 
 class Shared(Components):
@@ -31,25 +34,28 @@ class Shared(Components):
 
     def __init__(self, weights: Tensor, centres: Tensor, spread: Tensor, rotation: Tensor | None = None) -> None:
         keep = weights > 0
-        weights, centres = weights[keep], centres[keep]
+        if not bool(keep.all()):
+            weights, centres = weights[keep], centres[keep]
         self.weights, self.spread, self.rotation = weights, spread, rotation
         self.mean = self.offset = weights @ centres
         self.isotropic = bool((spread == spread[0]).all())
-        from_first = centres - centres[0]
-        if rotation is not None:
-            from_first = from_first @ rotation
-            from_first[from_first.abs() < 1e-13 * from_first.abs().max()] = 0.0
-        varying = from_first.abs().amax(0) > 0
-        reduced = from_first[:, varying]
+        if rotation is None:
+            varying = (centres != centres[0]).any(0)
+            reduced = centres - centres[0] if bool(varying.all()) else centres[:, varying] - centres[0, varying]
+        else:
+            reduced = (centres - centres[0]) @ rotation
+            reduced[reduced.abs() < 1e-13 * reduced.abs().max()] = 0.0
+            varying = (reduced != 0).any(0)
+            reduced = reduced[:, varying]
         self.index = None if bool(varying.all()) else varying.nonzero()[:, 0]
-        self.basis = _span(reduced) if self.isotropic else None
+        self.basis = span(reduced) if self.isotropic else None
         if self.basis is not None:
             reduced = reduced @ self.basis
         if rotation is None and int(varying.sum()) == 1:
             self.offset = torch.where(varying, torch.zeros_like(self.mean), self.mean)
             self.centres = centres[:, varying]
         else:
-            self.centres = reduced - weights @ reduced
+            self.centres = reduced.sub_(weights @ reduced)
         self.log_weights = weights.log()
         untouched = rotation is None and self.basis is None and self.index is None and self.rank > 1
         near = bool(self.offset.square().sum() <= 100.0 * self.total_variance)
@@ -61,14 +67,38 @@ class Shared(Components):
         """Dimension of the span of the centred centres, as far as it was reduced."""
         return self.centres.shape[1]
 
+    @cached_property
+    def width(self) -> float | None:
+        """The variance along the reduced coordinates where that is one number, else None."""
+        inside = self._inside(self.spread)
+        return float(inside[0]) if len(inside) and bool((inside == inside[0]).all()) else None
+
+    @cached_property
+    def half_squares(self) -> Float[Tensor, " m"]:
+        """½|c_i|²."""
+        return 0.5 * torch.linalg.vector_norm(self.centres, dim=-1).square()
+
+    @cached_property
+    def half_shifted(self) -> Float[Tensor, " m"]:
+        """½|c_i + offset|² − ½|offset|²: what takes the place of ½|c_i|² where the state itself is the query."""
+        return self.half_squares + self.centres @ self.offset
+
+    @cached_property
+    def _extent(self) -> tuple[float, float, float]:
+        """max |c_i|, the part of |offset| that queries contain, and the least variance along the reduced coordinates."""
+        farthest, shift = (2.0 * self.half_squares).amax().sqrt(), self.offset.norm() if self.direct else 0.0
+        return float(farthest), float(shift), float(self._inside(self.spread).amin()) if self.rank else 0.0
+
     @property
     def means(self) -> Float[Tensor, "m d"]:
         return self.offset + self._turn_back(self._lift(self.centres))
 
     @property
     def total_variance(self) -> float:
-        centred = self.centres - self.weights @ self.centres
-        return float(self.spread.sum() + self.weights @ centred.square().sum(-1))
+        mean = self.weights @ self.centres
+        rows = max(1, CHUNK_BYTES // (8 * max(1, self.rank)))
+        squares = [(block - mean).square().sum(-1) for block in self.centres.split(rows)]
+        return float(self.spread.sum() + self.weights @ torch.cat(squares))
 
     def covariance(self) -> Float[Tensor, "d d"]:
         lifted = self._turn_back(self._lift(self.centres - self.weights @ self.centres))
@@ -79,14 +109,13 @@ class Shared(Components):
         return self.offset + self._turn_back(self._lift(self.centres[index]) + self.spread.sqrt() * noise)
 
     def log_prob(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, " n"]:
-        total = at.alpha**2 * self.spread + at.sigma**2
-        inside = self._inside(total)
+        total, inside = self._channel(at)
+        normaliser = 0.5 * torch.log(2 * math.pi * (at.alpha**2 * self.spread + at.sigma**2)).sum()
 
         def rows(block: Tensor) -> tuple[Tensor]:
             state = self._centred(block, at)
             z = self._reduce(state)
             outside = (state.square() / total).sum(-1) - (z.square() / inside).sum(-1)
-            normaliser = 0.5 * (torch.log(2 * math.pi * total)).sum()
             logits = self._logits(z, at, inside)
             top = logits.argmax(-1)
             near = (z - at.alpha * self.centres[top]).square() / inside  # by differences: exact where it decides
@@ -96,41 +125,47 @@ class Shared(Components):
         return by_rows(rows, len(self.weights), y)[0]
 
     def denoiser(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, "n d"]:
-        total = at.alpha**2 * self.spread + at.sigma**2
-        inside = self._inside(total)
-        shrink, gain = at.sigma**2 / inside, at.alpha * self.spread / total
-        if self.direct:
-            return self._attend_directly(y, at, inside, float(shrink[0]), float(gain[0]))
-        state = self._centred(y, at)
-        plain = self.rotation is None and self.basis is None and self.index is None
-        values = self.centres * shrink + self.offset if plain else self.centres * shrink
-        if len(self.weights) == 1 or self.rank == 0:
-            between = values[0].expand(len(y), -1)
-        elif self.rank == 1:
-            z = self._reduce(state)
-            (between,) = by_rows(lambda b: (self._logits(b, at, inside).softmax(-1) @ values,), len(self.weights), z)
-        else:
-            z = self._reduce(state)
-            check_rounding(z, lambda: self._gain(z, at, inside))
-            bias = self._bias(at, inside)
-            if self.isotropic:
-                between = attend(z, self.centres, values, bias, at.alpha / float(inside[0]))
-            else:
-                between = attend(z * (at.alpha / inside), self.centres, values, bias, 1.0)
-        if plain:
-            return torch.addcmul(between, state, gain)
-        return self.offset + self._turn_back(torch.addcmul(self._lift(between), state, gain))
+        total, inside = self._channel(at)
+        state = y if self.direct else self._centred(y, at)
+        if isinstance(total, float) and self.basis is None and self.index is None and self.rotation is None:
+            return self._isotropic(state, y, at, total)
+        gain, shrink = at.alpha * self.spread / total, at.sigma**2 / inside
+        if self.rank == 0:
+            return self.offset + self._turn_back(gain * state)
+        inner = self._blend(self._reduce(state), at, inside, self.half_squares, lambda v: v * shrink)
+        return self.offset + self._turn_back(_added(self._lift(inner), state, gain))
 
-    def _attend_directly(self, y: Tensor, at: Level, inside: Tensor, shrink: float, gain: float) -> Tensor:
-        """The denoiser without a pass over the batch beside the attention: the offset goes into bias and values."""
-        check_rounding(y, lambda: self._gain(y, at, inside))
-        pull = at.alpha / float(inside[0])
-        bias = self._bias(at, inside) - pull * at.alpha * (self.centres @ self.offset)
-        values = self.centres * shrink + self.offset * (1.0 - gain * at.alpha)
-        between = attend(y, self.centres, values, bias, pull)
-        if gain == 0:
-            return between
-        return torch.add(between, y, alpha=gain) if between.requires_grad else between.add_(y, alpha=gain)
+    def _isotropic(self, z: Tensor, y: Tensor, at: Level, total: float) -> Tensor:
+        """(σ²/S)(Σ_i r_i c_i + offset) + (αλ/S) y, for queries z, which is the formula above where λ is one number."""
+        self.check_rounding(at)
+        half, shrink = self.half_shifted if self.direct else self.half_squares, at.sigma**2 / total
+        width = self.width or 0.0
+        if self.rank == 1 or held(z, self.centres):
+            ratio = at.alpha * width / at.sigma**2
+
+            def rows(z: Tensor, y: Tensor) -> tuple[Tensor]:
+                responsibility = self._scores(z, at, total, half).softmax(1)
+                onto = torch.add(self.offset, y, alpha=ratio)
+                return (torch.addmm(onto, responsibility, self.centres, beta=shrink, alpha=shrink),)
+
+            return by_rows(rows, len(self.weights), z, y)[0]
+        base = self.offset * shrink
+        mean = self._blend(z, at, total, half, lambda v: torch.add(base, v, alpha=shrink))
+        return _added(mean, y, at.alpha * width / total)
+
+    def _blend(
+        self, z: Tensor, at: Level, inside: float | Tensor, half: Tensor, image: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Σ_i r_i image(c_i), the affine image taken of the components or of their means, whichever are fewer."""
+        self.check_rounding(at)
+        few = z.shape[0] < self.centres.shape[0]
+        values = self.centres if few else image(self.centres)
+        if self.rank == 1:
+            (mean,) = by_rows(lambda b: (self._scores(b, at, inside, half).softmax(1) @ values,), len(values), z)
+        else:
+            query, scale = self._query(z, at, inside)
+            mean = attend(query, self.centres, values, self._bias(at, inside, half), scale)
+        return image(mean) if few else mean
 
     def posterior_trace(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, " n"]:
         within, inside, centres = self._posterior_parts(at)
@@ -192,10 +227,9 @@ class Shared(Components):
             matrix = matrix + self._lift(lifted.flatten(0, 1)).unflatten(0, (len(y), -1))
         return matrix if self.rotation is None else self.rotation @ matrix @ self.rotation.mT
 
-    def _posterior_parts(self, at: Level) -> tuple[Tensor, Tensor, Tensor]:
+    def _posterior_parts(self, at: Level) -> tuple[Tensor, float | Tensor, Tensor]:
         """(posterior variances within a component, channel variances on the reduced axes, centres scaled by σ²/S)."""
-        total = at.alpha**2 * self.spread + at.sigma**2
-        inside = self._inside(total)
+        total, inside = self._channel(at)
         return self.spread * at.sigma**2 / total, inside, self.centres * (at.sigma**2 / inside)
 
     def fourier(self, frequency: Float[Tensor, "f d"]) -> tuple[Complex[Tensor, " f"], Complex[Tensor, "f d"]]:
@@ -209,11 +243,19 @@ class Shared(Components):
 
     # ---- coordinates ---------------------------------------------------------------------------------
 
-    def _inside(self, total: Tensor) -> Tensor:
-        """The channel variance along the reduced coordinates."""
+    def _inside(self, variances: Tensor) -> Tensor:
+        """The variances along the reduced coordinates."""
         if self.basis is not None:
-            return total[: self.rank]
-        return total if self.index is None else total[self.index]
+            return variances[: self.rank]
+        return variances if self.index is None else variances[self.index]
+
+    def _channel(self, at: Level) -> tuple[float | Tensor, float | Tensor]:
+        """S along all coordinates and along the reduced ones, as one number where it is one."""
+        if self.width is None:
+            total = at.alpha**2 * self.spread + at.sigma**2
+            return total, self._inside(total)
+        inside = at.alpha**2 * self.width + at.sigma**2
+        return inside if self.isotropic else at.alpha**2 * self.spread + at.sigma**2, inside
 
     def _turn(self, v: Tensor) -> Tensor:
         return v if self.rotation is None else v @ self.rotation
@@ -222,7 +264,7 @@ class Shared(Components):
         return v if self.rotation is None else v @ self.rotation.mT.to(v.dtype)
 
     def _centred(self, y: Tensor, at: Level) -> Tensor:
-        return self._turn(y - at.alpha * self.offset)
+        return self._turn(torch.sub(y, self.offset, alpha=at.alpha))
 
     def _reduce(self, state: Tensor) -> Tensor:
         state = state if self.index is None else state[:, self.index]
@@ -234,32 +276,44 @@ class Shared(Components):
             return z
         return z.new_zeros(len(z), len(self.spread)).index_copy(-1, self.index, z)
 
-    def _logits(self, z: Tensor, at: Level, inside: Tensor) -> Float[Tensor, "n m"]:
-        """log w_i − ½ (z − αc_i)·S⁻¹(z − αc_i); by differences in one dimension, where they are affordable."""
-        check_rounding(z, lambda: self._gain(z, at, inside))
+    def _logits(self, z: Tensor, at: Level, inside: float | Tensor) -> Float[Tensor, "n m"]:
+        """log w_i − ½ (z − αc_i)·S⁻¹(z − αc_i)."""
+        self.check_rounding(at)
+        scores = self._scores(z, at, inside, self.half_squares)
+        return scores if self.rank == 1 else scores - 0.5 * (z.square() / inside).sum(-1, keepdim=True)
+
+    def _scores(self, z: Tensor, at: Level, inside: float | Tensor, half: Tensor) -> Float[Tensor, "n m"]:
+        """log r_i, but for a number common to all i; by differences in one dimension, where they are affordable."""
         if self.rank == 1:
-            return self.log_weights - 0.5 * (z - at.alpha * self.centres[:, 0]).square() / inside
-        cross = torch.addmm(self._bias(at, inside), z * (at.alpha / inside), self.centres.mT)
-        return cross - 0.5 * (z.square() / inside).sum(-1, keepdim=True)
+            assert isinstance(inside, float)
+            apart = torch.sub(z, self.centres.mT, alpha=at.alpha)
+            return torch.addcmul(self.log_weights, apart, apart, value=-0.5 / inside)
+        query, scale = self._query(z, at, inside)
+        return torch.addmm(self._bias(at, inside, half), query, self.centres.mT, alpha=scale)
 
-    def _bias(self, at: Level, inside: Tensor) -> Float[Tensor, " m"]:
-        """log w_i − ½ α² c_i·S⁻¹c_i."""
-        return self.log_weights - 0.5 * at.alpha**2 * (self.centres.square() / inside).sum(-1)
+    def _query(self, z: Tensor, at: Level, inside: float | Tensor) -> tuple[Tensor, float]:
+        """αS⁻¹z as a tensor and a factor."""
+        return (z, at.alpha / inside) if isinstance(inside, float) else (z * (at.alpha / inside), 1.0)
 
-    def _gain(self, z: Tensor, at: Level, inside: Tensor) -> Tensor:
-        """Largest factor by which a rounding of the state enters a log-responsibility."""
-        reach = at.alpha * (self.centres / inside).square().sum(-1).amax().sqrt()
-        return reach if self.rank > 1 else reach + z.detach().abs().amax() / inside.amin()
+    def _bias(self, at: Level, inside: float | Tensor, half: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+        """log w_i − ½ α² c_i·S⁻¹c_i; `half` holds ½ c_i·c_i."""
+        if isinstance(inside, Tensor):
+            return torch.sub(self.log_weights, self.centres.square() @ inside.reciprocal(), alpha=0.5 * at.alpha**2)
+        return torch.sub(self.log_weights, half, alpha=at.alpha**2 / inside)
+
+    def magnitude(self, at: Level) -> float:
+        """p·q, with q = max_i α|c_i|/√S for the components and p = q + √r + `DEVIATIONS` for the query.
+
+        Where the state itself is the query, p has α|offset|/√S too; on the line, differences make it p·(p + q).
+        """
+        farthest, shift, least = self._extent
+        unit = at.alpha / math.sqrt(at.alpha**2 * least + at.sigma**2)
+        q, p = unit * farthest, unit * (farthest + shift) + math.sqrt(self.rank) + DEVIATIONS
+        return p * (p + q) if self.rank == 1 else p * q
 
 
-def _span(points: Float[Tensor, "m k"]) -> Float[Tensor, "k r"] | None:
-    """Orthonormal basis of the span of `points` where projecting on it saves work, else None.
-
-    Into and out of r directions costs r(m + k) products a row, all k of them mk: worth it below four fifths.
-    """
-    count, dim = points.shape
-    if dim < 2 or count * dim * min(count, dim) > 2e9:
-        return None
-    _, values, right = torch.linalg.svd(points, full_matrices=False)
-    rank = int((values > 1e-12 * values[0]).sum())
-    return right[:rank].mT.contiguous() if rank * (count + dim) <= 0.8 * count * dim else None
+def _added(mean: Tensor, state: Tensor, factor: float | Tensor) -> Tensor:
+    """mean + factor·state, in place where no gradient is asked for."""
+    if mean.requires_grad or state.requires_grad:
+        return mean + factor * state
+    return mean.addcmul_(state, factor) if isinstance(factor, Tensor) else mean.add_(state, alpha=factor)

@@ -150,12 +150,12 @@ class Sphere(Target):
         cuts = low + (high - low) * np.linspace(0.0, 1.0, 25)[:, None]
         rho, weight = gauss_legendre(cuts[:-1].T, cuts[1:].T, NODES)
         rho, weight = rho.reshape(len(snr), -1), weight.reshape(len(snr), -1)
-        kappa = torch.from_numpy(rho * shift[:, None])
-        logs = log_bessel(self.order, kappa).numpy() + (self.dim - 1) * np.log(rho / middle[:, None])
+        kappa = rho * shift[:, None]
+        logs = log_bessel(self.order, kappa) + (self.dim - 1) * np.log(rho / middle[:, None])
         logs -= 0.5 * (rho - shift[:, None]) ** 2
         share = weight * np.exp(logs - logs.max(1, keepdims=True))
         share /= share.sum(1, keepdims=True)
         terms = bessel_terms(self.order, kappa)
-        square = terms.slope.square() + (self.dim - 1) * terms.quotient.square()
-        mmse = self.radius**2 * (share * terms.complement.numpy()).sum(1)
-        return mmse[None], self.radius**4 * (share * square.numpy()).sum(1)[None]
+        square = terms.slope**2 + (self.dim - 1) * terms.quotient**2
+        mmse = self.radius**2 * (share * terms.complement).sum(1)
+        return mmse[None], self.radius**4 * (share * square).sum(1)[None]

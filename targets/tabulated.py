@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,14 @@ Points = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 DEGREE = 16
 MAX_PANELS = 4096
+
+
+class Table(NamedTuple):
+    """Edges of the panels, (p + 1,); coefficients of log D on them, (rows, p, degree + 1); mmse at the top, (rows,)."""
+
+    edges: np.ndarray
+    log_slope: np.ndarray
+    mmse_high: np.ndarray
 
 
 class TabulatedCurve(Curve):
@@ -45,13 +54,33 @@ class TabulatedCurve(Curve):
         tolerance: float | None = 1e-12,
         least_rate: float = 0.0,
     ) -> None:
-        self._least_rate = least_rate
-        self.method, self.head, self.discrete, self.degree = method, head, discrete, degree
-        self._x = np.cos(np.pi * np.arange(degree, -1, -1) / degree)
-        self._to_coefficients = _chebyshev_transform(self._x)
+        self._set_degree(degree)
         count = max(1, int(np.ceil((np.log(high) - np.log(low)) / panel)))
         pending = np.linspace(np.log(low), np.log(high), count + 1)
-        self._edges, self._log_slope, self._mmse_high = self._fill(points, pending, tolerance)
+        table = Table(*self._fill(points, pending, tolerance))
+        self._set(table, head=head, discrete=discrete, method=method, least_rate=least_rate)
+
+    @classmethod
+    def from_table(cls, table: Table, *, head: float, discrete: bool, method: str, least_rate: float) -> TabulatedCurve:
+        """The curve that was computed with this table, bit by bit."""
+        curve = cls.__new__(cls)
+        curve._set_degree(table.log_slope.shape[2] - 1)
+        curve._set(table, head=head, discrete=discrete, method=method, least_rate=least_rate)
+        return curve
+
+    @property
+    def table(self) -> Table:
+        """What was computed from the points: the rest follows from it."""
+        return Table(self._edges, self._log_slope, self._mmse_high)
+
+    def _set_degree(self, degree: int) -> None:
+        self.degree = degree
+        self._x = np.cos(np.pi * np.arange(degree, -1, -1) / degree)
+        self._to_coefficients = _chebyshev_transform(self._x)
+
+    def _set(self, table: Table, *, head: float, discrete: bool, method: str, least_rate: float) -> None:
+        self.method, self.head, self.discrete, self.least_rate = method, head, discrete, least_rate
+        self._edges, self._log_slope, self._mmse_high = table
         ends = self._edges[[0, -1]]
         self._ends = tuple(np.exp(ends))
         self._slope_ends = tuple(np.exp(self._interpolate(self._log_slope, ends)).T)
@@ -72,9 +101,11 @@ class TabulatedCurve(Curve):
                     "split the law into independent factors (Product) or coarsen its support"
                 )
             u = 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * self._x
-            mmse, slope = points(np.exp(u.ravel()))
-            if slope is None:
-                slope = self._differentiate(mmse, u)
+            u[:, 0], u[:, -1] = low, high
+            once, place = np.unique(u, return_inverse=True)  # neighbouring panels share the node at their edge
+            mmse, slope = points(np.exp(once))
+            mmse = mmse[:, place.ravel()]
+            slope = self._differentiate(mmse, u) if slope is None else slope[:, place.ravel()]
             if not ((slope > 0) & np.isfinite(slope)).all():
                 raise NotAvailableError(
                     "−mmse′ underflowed within the curve's range: the atoms' scales are too far apart"
@@ -218,7 +249,7 @@ class TabulatedCurve(Curve):
         """−Δ log mmse/Δγ over the last panel, or the least possible rate (nearest atoms: gap²/8) where that is larger."""
         ends = self._edges[-2:]
         logs = self._interpolate(self._log_mmse[:1], ends)[0]
-        return max(float((logs[0] - logs[1]) / np.diff(np.exp(ends))[0]), self._least_rate)
+        return max(float((logs[0] - logs[1]) / np.diff(np.exp(ends))[0]), self.least_rate)
 
 
 def _chebyshev_transform(x: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from itertools import combinations, pairwise
 import pytest
 
 from targets import ArgumentError, NotAvailableError
-from verify.audit.covering import STEPS, USUAL, Barred, cases
-from verify.audit.options import Case, Factor, compatible, factors, switched_off
+from verify.audit.covering import STEPS, USUAL, Barred, cases, values_once
+from verify.audit.options import Case, Factor, compatible, factors, longest, switched_off
 from verify.audit.outcome import Outcome
 from verify.audit.reduce import reduce
 from verify.audit.sweep import CONFIGURATIONS, SECONDS, sweep
@@ -121,6 +121,30 @@ def test_what_is_forbidden_stays_out_and_the_rest_is_covered():
         assert any(case.holds(Case(other, 20)) for case in rows)
 
 
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "IPNDMScheduler"])
+def test_few_rows_hold_every_value_once(name):
+    """As many rows as the largest factor has levels, and a few for what may not stand together; what is barred stays out."""
+    cls = getattr(diffusers, name)
+    every, rows = factors(cls), values_once(cls, 1000)
+    most = max((len(factor.levels) for factor in every), default=0)
+    assert len(rows) <= most + 3
+    assert all(case.steps == 1000 and case.options and compatible(case.options) for case in rows)
+    met = {(i, levels_of(factor, case)) for case in rows for i, factor in enumerate(every)}
+    assert met >= {(i, a) for i, factor in enumerate(every) for a in range(1, len(factor.levels))}
+    assert rows == values_once(cls, 1000)
+    if every:
+        gone = next(iter(every[-1].levels[1:]))
+        assert not any(case.holds(Case(gone, 1000)) for case in values_once(cls, 1000, [Barred(gone)]))
+    with pytest.raises(ArgumentError, match="steps = 0"):
+        values_once(cls, 0)
+
+
+def test_the_largest_number_of_steps_is_that_of_training():
+    assert longest(diffusers.DDIMScheduler) == 1000
+    assert longest(diffusers.CMStochasticIterativeScheduler) == 40
+    assert longest(diffusers.KarrasVeScheduler) == 1000
+
+
 def test_bad_steps_are_refused():
     with pytest.raises(ArgumentError, match="steps"):
         cases(diffusers.DDIMScheduler, ())
@@ -168,6 +192,23 @@ def test_reduction_reaches_the_minimum():
         assert len(tried) < 60
     least = reduce(Case(dict.fromkeys(names, 1), 3), lambda case: "o4" in case.options and case.steps == 3, every)
     assert (dict(least.options), least.steps) == ({"o4": 1}, 3)
+
+
+def test_what_only_many_steps_show_is_reduced_in_few_runs():
+    """Halves first: one option of sixteen in at most ten runs beside those at fewer steps; two of them in any place."""
+    names = [f"o{i:02d}" for i in range(16)]
+    every = tuple(Factor(name, ({}, {name: 1})) for name in names)
+    for needed in [("o11",), ("o00",), ("o03", "o14")]:
+        tried = set()
+
+        def alike(case, needed=needed, tried=tried):
+            if case.steps > 100:
+                tried.add(tuple(case.options))
+            return all(name in case.options for name in needed) and case.steps > 100
+
+        least = reduce(Case(dict.fromkeys(names, 1), 1000), alike, every)
+        assert (set(least.options), least.steps) == (set(needed), 1000)
+        assert len(tried) <= (10 if len(needed) == 1 else 40)
 
 
 def test_options_that_go_together_are_reduced_together():

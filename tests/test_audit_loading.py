@@ -1,6 +1,7 @@
 """What the adapters find in azula, k-diffusion, flow-matching and smalldiffusion, installed or not, and how they load it."""
 
 import ast
+import importlib
 import inspect
 import math
 import sys
@@ -9,8 +10,8 @@ import types
 import pytest
 import torch
 
-from targets import ArgumentError, NotAvailableError
-from verify.audit import azula, flow_matching, k_diffusion, loading, own, registry, smalldiffusion
+from targets import ArgumentError, Level, NotAvailableError
+from verify.audit import azula, flow_matching, k_diffusion, loading, models, own, registry, smalldiffusion
 from verify.audit.contract import Audited, NotDrivableError, Untestable
 from verify.grid import Grid
 
@@ -142,6 +143,37 @@ def test_a_library_that_is_missing_is_refused_with_its_command(monkeypatch, modu
 def test_unknown_classes_are_refused_with_the_nearest():
     with pytest.raises(ArgumentError, match="did you mean 'HeunSampler'"):
         registry.samplers("azula", "HeunSamplr")
+
+
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [
+        ("diffusers", "did you mean 'HeunDiscreteScheduler'"),
+        (None, "did you mean 'HeunDiscreteScheduler'"),
+        ("azula", "expected one of azula's; it is diffusers's"),
+    ],
+)
+def test_names_are_refused_before_the_classes_of_diffusers_are_looked_at(monkeypatch, library, words):
+    """Inspecting them takes seconds: their names are read off their files."""
+
+    def long(*_):
+        raise AssertionError("inspected for a name")
+
+    monkeypatch.setattr(registry.adapter("diffusers"), "configurations", long)
+    registry.found.cache_clear()
+    with pytest.raises(ArgumentError, match=words):
+        registry.samplers(library, "HeunDiscreteScheduler" if library == "azula" else "HeunDiscretScheduler")
+
+
+def test_names_hold_every_class_of_diffusers():
+    adapter = registry.adapter("diffusers")
+    assert adapter.names() >= set(importlib.import_module("verify.audit.diffusers.inspect").classes())
+
+
+def test_the_clock_of_flow_matching_knows_the_ends_of_time():
+    assert flow_matching.TO_DATA(0.0) == models.End(0.0, 1.0)
+    assert flow_matching.TO_DATA(1.0) == models.End(1.0, 0.0)
+    assert flow_matching.TO_DATA(0.25) == Level(0.25, 0.75)
 
 
 def test_nothing_is_imported_before_it_is_asked_for():

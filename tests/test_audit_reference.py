@@ -6,7 +6,6 @@ import torch
 
 from targets import ArgumentError, Gaussian, GaussianMixture, Level, NotAvailableError, get
 from verify import Grid
-from verify.audit import reference
 from verify.audit.reference import (
     Reference,
     distance,
@@ -166,6 +165,6 @@ def test_an_integration_that_stops_short_says_so(monkeypatch: pytest.MonkeyPatch
     class Stopped:
         success, y, message = False, np.zeros((3, 1)), "step size too small"
 
-    monkeypatch.setattr(reference, "solve_ivp", lambda *_, **__: Stopped())
+    monkeypatch.setattr("scipy.integrate.solve_ivp", lambda *_, **__: Stopped())
     with pytest.raises(NotAvailableError, match=r"snr 0\.05 to 80: step size too small"):
         integrated_flow(turned(), torch.zeros(1, 3, dtype=torch.float64), grid())

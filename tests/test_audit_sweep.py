@@ -147,19 +147,6 @@ def test_clean_is_told_from_refused():
     assert some.failures[0].runs == 5
 
 
-def test_long_runs_are_for_the_defaults():
-    """At more than 100 steps no option is set."""
-    asked = []
-
-    class Asks(Plain):
-        def set_timesteps(self, num_inference_steps, device=None):
-            asked.append((num_inference_steps, self.shift))
-            super().set_timesteps(num_inference_steps, device)
-
-    assert sweep_class(Asks, (20, 120), 5.0).planned == 5
-    assert {one for one in asked if one[0] != 10} == {(20, 1.0), (120, 1.0), (20, 3.0)}
-
-
 def test_unstable_is_not_inaccurate():
     """What five times the steps put right is no failure, and it is told; Heun's method on a steep schedule."""
     swept = sweep_class(Unstable, (20,), 5.0)
@@ -293,7 +280,9 @@ def test_either_preset_finds_the_reports(preset):
     swept = sweep(
         names=["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDPMScheduler"], preset=preset, seconds=30.0
     )
-    assert all(0 < one.tried == min(one.planned, CONFIGURATIONS[preset]) == sum(one.counts.values()) for one in swept)
+    assert all(0 < one.tried == sum(one.counts.values()) <= one.planned for one in swept)
+    assert all(CONFIGURATIONS[preset] < one.tried for one in swept)
+    assert all(1000 in one.long and (preset == "quick") == (one.long[1000] < 0.8) for one in swept)
     found = {(one.kind, tuple(one.options.items())) for row in swept for one in row.failures}
     assert found >= {
         ("exception", (("use_karras_sigmas", True), ("beta_schedule", "squaredcos_cap_v2"))),

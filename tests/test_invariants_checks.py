@@ -222,6 +222,8 @@ def test_a_start_of_too_low_an_order():
     found = finding(sampler, "order", order=2)
     assert "the start-up is of too low an order" in found
     assert "declared of order 2, measured 1.0" in found
+    assert "1.9 would have passed): distance to the exact flow" in found
+    assert "on vp grids of snr 0.5 to 50 whose steps in log snr alternate as 1 : 2.  On even steps 1.0" in found
 
 
 def off_by(amount):

@@ -1,5 +1,7 @@
 """Grids as diffusers and k-diffusion write them: both ways, and what their schedulers make of them."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,36 @@ def test_schedulers_of_another_kind_are_refused(diffusers):
         grid.to_diffusers(
             diffusers.DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
         )
+
+
+def test_a_class_in_the_place_of_a_scheduler(diffusers):
+    words = r"EulerDiscreteScheduler'>: expected a scheduler and not its class: EulerDiscreteScheduler\(\)"
+    with pytest.raises(ArgumentError, match=words):
+        Grid.log_snr(4, snr=(0.1, 10.0)).to_diffusers(diffusers.EulerDiscreteScheduler)
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("EulerDiscrete", {"sigmas", "timesteps"}),
+        ("FlowMatchEulerDiscrete", {"sigmas", "timesteps"}),
+        ("UniPCMultistep", {"sigmas"}),
+        *(
+            (name, {"timesteps"})
+            for name in ("HeunDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "DDPM", "LCM")
+        ),
+        *((name, set()) for name in ("DDIM", "PNDM", "DEISMultistep", "LMSDiscrete", "KDPM2Discrete")),
+        *((name, set()) for name in ("EulerAncestralDiscrete", "FlowMatchHeunDiscrete")),
+    ],
+)
+def test_what_each_class_takes_is_as_documented(diffusers, name, takes):
+    """The table of `Grid.to_diffusers`, held against the installed signatures."""
+    given = inspect.signature(getattr(diffusers, f"{name}Scheduler").set_timesteps).parameters
+    assert takes == {"sigmas", "timesteps"} & set(given)
+
+
+@pytest.mark.parametrize(("name", "exact"), [("HeunDiscrete", True), ("DPMSolverMultistep", False), ("DDPM", False)])
+def test_which_classes_take_fractional_timesteps(diffusers, name, exact):
+    scheduler = getattr(diffusers, f"{name}Scheduler")()
+    scheduler.set_timesteps(timesteps=[900.5, 400.25, 100.75])
+    assert (np.asarray(scheduler.timesteps)[0] == 900.5) is np.bool_(exact)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from targets.curve import gauss_legendre
 
@@ -38,6 +37,8 @@ class DecreasingSpline:
     @classmethod
     def on(cls, levels: np.ndarray, intervals: int) -> DecreasingSpline:
         """For ascending levels u = log γ."""
+        from scipy.interpolate import BSpline
+
         breaks = np.linspace(levels[0], levels[-1], intervals + 1)
         beyond = (breaks[1] - breaks[0]) * np.arange(1, 4)
         knots = np.concatenate([breaks[0] - beyond[::-1], breaks, breaks[-1] + beyond])
@@ -50,6 +51,8 @@ class DecreasingSpline:
 
     def log_slope(self, fits: np.ndarray, u: np.ndarray) -> np.ndarray:
         """g at u for each fit (rows, J + 1): shape (rows, n)."""
+        from scipy.interpolate import BSpline
+
         inside = np.clip(u, self.breaks[0], self.breaks[-1])
         return fits[:, :-1] @ BSpline.design_matrix(inside, self.knots, 3).toarray().T
 

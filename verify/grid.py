@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from targets import Level, Target
 from targets.arguments import ascending, one_of, refuse
@@ -26,6 +25,9 @@ from verify.loss_curve import LossCurve
 from verify.losses import Weighting, read_losses
 from verify.other_grids import DiffusersGrid
 from verify.schedules import Schedules, window
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Built = TypeVar("Built")
 Options = ParamSpec("Options")
@@ -122,7 +124,23 @@ class Grid(Schedules):
         return other_grids.k_sigmas(self.snr, final_zero)
 
     def to_diffusers(self, scheduler: Any, final_zero: bool | None = None) -> DiffusersGrid:
-        """Sigmas and timesteps for set_timesteps of a scheduler of diffusers, or for a table ᾱ (other_grids.py)."""
+        """Sigmas and timesteps for set_timesteps of a scheduler of diffusers, or for a table ᾱ (`other_grids.to_diffusers`).
+
+        What the classes of diffusers 0.42.1 take, besides a number of steps:
+
+            sigmas or timesteps         EulerDiscrete, FlowMatchEulerDiscrete
+            timesteps, fractional too   HeunDiscrete
+            timesteps, integer          DPMSolverMultistep, DPMSolverSinglestep, DDPM, LCM        .rounded()
+            neither                     DDIM, PNDM, DEIS, LMS, KDPM2, EulerAncestral, FlowMatchHeun
+            sigmas of flow matching     UniPC, with use_flow_sigmas=True only, and refused here
+
+        `scheduler` is an instance.  Raises `ArgumentError` for its class, for a level outside its table and for options under
+        which it does not run the sigmas that it is given.
+
+        >>> terms = Grid.log_snr(3, snr=(0.1, 10.0)).to_diffusers(np.linspace(0.999, 0.001, 1000))
+        >>> terms.rounded()                                              # scheduler.set_timesteps(timesteps=...)
+        [909, 683, 316, 90]
+        """
         return other_grids.to_diffusers(self.snr, scheduler, final_zero)
 
     @classmethod

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import convolve1d
 
 from targets import ArgumentError
 from targets.arguments import refuse
@@ -102,6 +101,8 @@ def _ratio(measured: Losses) -> np.ndarray:
 
 def _mean(values: np.ndarray, count: int) -> np.ndarray:
     """Of each value and its neighbours, `count` in all; no running sum, whose rounding would drown the small ones."""
+    from scipy.ndimage import convolve1d
+
     return convolve1d(values, np.full(count, 1.0 / count), mode="nearest")
 
 

@@ -15,15 +15,16 @@ nothing here is guessed.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import pandas as pd
 import torch
 
 from targets import ArgumentError, Level
@@ -32,6 +33,9 @@ from targets.channel import PROCESSES
 from targets.channel import process as find_process
 from verify.oracle import Oracle
 from verify.schedules import snr_of_betas
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVELS = ("snr", "logsnr", "sigma", "ou_time", "timestep")
 """Names a column of noise levels can have."""
@@ -43,6 +47,9 @@ LARGEST = 250.0
 
 LEAST = 8
 """Fewest levels that make a curve."""
+
+LARGEST_FILE, MOST_LINES, LONGEST_LINE = 2**24, 100_000, 1000
+"""Of a CSV file: bytes, lines, and characters of a line."""
 
 Weighting = str | Callable[[np.ndarray], np.ndarray]
 
@@ -66,7 +73,7 @@ def read_losses(
     betas: Any = None,
     dim: int | None = None,
 ) -> Losses:
-    """Losses from a CSV file, a DataFrame or columns by name.
+    """Losses from a CSV file (of at most 16 MiB, 100,000 lines and 1000 characters a line), a DataFrame or columns by name.
 
     Columns: one noise level among snr, logsnr (log γ), sigma (of `process`), ou_time, timestep (an index into the β table
     `betas`); `loss`; and `stderr`, its standard error, where known.  Levels in order, each once.
@@ -104,6 +111,8 @@ def simulated_losses(oracle: Oracle, snr: np.ndarray, samples: int, *, seed: int
 
     Fresh X and Z at every level, as in training; levels γ in ve, whose state is X + γ^{-1/2} Z.
     """
+    import pandas as pd
+
     levels, samples = ascending("snr", snr, 1), integer("samples", samples, 2)
     mean = oracle.target.mean
     generator = torch.Generator(mean.device).manual_seed(integer("seed", seed, 0))
@@ -118,20 +127,10 @@ def simulated_losses(oracle: Oracle, snr: np.ndarray, samples: int, *, seed: int
 
 def _table(losses: Any) -> tuple[pd.DataFrame, tuple[str, int]]:
     """The raw table, and how its rows are named: ("line", 2) for a file, ("row", 0) otherwise."""
+    import pandas as pd
+
     if isinstance(losses, (str, Path)):
-        try:
-            table = pd.read_csv(losses, dtype=str, skip_blank_lines=False, skipinitialspace=True)
-        except FileNotFoundError:
-            refuse("losses", str(losses), "a CSV file that exists")
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-            raise ArgumentError(f"losses = {str(losses)!r}: expected a CSV file: {error}") from error
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ArgumentError(
-                f"losses: line 1: columns {', '.join(table.columns)}: expected a name for every value of a row"
-            )
-        while len(table) and table.iloc[-1].isna().all():
-            table = table.iloc[:-1]
-        return table.rename(columns=str.strip), ("line", 2)
+        return pd.DataFrame(_records(losses), dtype=object), ("line", 2)
     if isinstance(losses, pd.DataFrame):
         return losses, ("row", 0)
     if isinstance(losses, Mapping):
@@ -140,6 +139,47 @@ def _table(losses: Any) -> tuple[pd.DataFrame, tuple[str, int]]:
             refuse("losses", {name: column.shape for name, column in columns.items()}, "columns of one length")
         return pd.DataFrame(columns), ("row", 0)
     return refuse("losses", losses, "a CSV file, a DataFrame or columns by name, e.g. {'logsnr': …, 'loss': …}")
+
+
+def _records(path: str | Path) -> dict[str, list[Any]]:
+    """The columns of a CSV file as they stand there, NaN for what is missing; a record is a line."""
+
+    def wrong(why: object) -> NoReturn:
+        raise ArgumentError(f"losses = {str(path)!r}: expected a CSV file: {why}")
+
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            wrong(f"at most {LARGEST_FILE} bytes are read")
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        refuse("losses", str(path), "a CSV file that exists")
+    except (OSError, UnicodeDecodeError) as error:
+        wrong(error)
+    records: list[list[Any]] = []
+    for number, line in enumerate(StringIO(text, newline=None), 1):
+        if number > MOST_LINES or len(line) > LONGEST_LINE:
+            wrong(f"line {number}: at most {MOST_LINES} lines of at most {LONGEST_LINE} characters are read")
+        try:
+            records.append([cell.strip() for cell in next(csv.reader([line], skipinitialspace=True, strict=True), [])])
+        except csv.Error as error:
+            wrong(f"line {number}: {error}")
+    while records and not any(records[-1]):
+        records.pop()
+    if not records:
+        wrong("No columns: it is empty")
+    names, *rest = records
+    for number, record in enumerate(rest, 2):
+        if len(record) > len(names):
+            wrong(
+                f"Expected {len(names)} fields in line {number}, saw {len(record)}; line 1: columns {', '.join(names)}: "
+                "expected a name for every value of a row"
+            )
+        record += [math.nan] * (len(names) - len(record))
+    if len(set(names)) < len(names):
+        wrong(f"line 1: columns {', '.join(names)}: expected every name once")
+    return {name: [record[i] or math.nan for record in rest] for i, name in enumerate(names)}
 
 
 def _column(name: str, column: Any) -> np.ndarray:
@@ -167,6 +207,8 @@ def _level_column(table: pd.DataFrame, first: tuple[str, int]) -> str:
 
 
 def _numbers(name: str, column: pd.Series, lines: list[str]) -> np.ndarray:
+    import pandas as pd
+
     if column.dtype.kind == "c":
         _wrong(lines[0], name, column.iloc[0], "a real number")
     values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)

@@ -22,7 +22,6 @@ With ℓ = mmse, F is the path KL of ddpm plus the information ΔI of the window
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import LinAlgError, solveh_banded
 
 from targets.curve import Curve
 from verify.equal_parts import equal_parts
@@ -203,6 +202,8 @@ def _newton(curve: Curve, levels: np.ndarray, fall: np.ndarray) -> np.ndarray | 
     2 ∂F/∂γ_k = ℓ_{k−1} − ℓ_k − h_k D_k;  2 ∂²F: diagonal 2 D_k − h_k D_k′, beside it −D_k.  Where the Hessian is not
     positive, its diagonal is raised until it is.
     """
+    from scipy.linalg import solveh_banded
+
     inner = levels[1:-1]
     if not len(inner):
         return None
@@ -223,5 +224,5 @@ def _newton(curve: Curve, levels: np.ndarray, fall: np.ndarray) -> np.ndarray | 
         try:
             bands = np.stack([np.append(0.0, beside), np.maximum(diagonal, 0.0) + raised])[-len(inner) :]
             return -solveh_banded(bands, gradient) / unit
-        except LinAlgError:
+        except np.linalg.LinAlgError:
             raised = max(2.0 * raised, 1e-3)

@@ -12,6 +12,7 @@ get_sigmas_karras and append_zero of k_diffusion.sampling.  Nothing is imported 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +76,11 @@ def to_diffusers(snr: np.ndarray, scheduler: Any, final_zero: bool | None = None
 
     `final_zero`: whether sigmas end with 0; None: as set_timesteps(sigmas=...) of the class wants them, with it where there
     is a table and without it for flow matching, which appends it.  Raises `ArgumentError` for a level outside the table
-    (naming the window) and for a scheduler whose sigmas are of another kind or would be changed by its options.
+    (naming the window), for a class, and for a scheduler whose sigmas are of another kind or would be changed by its options.
     """
+    if inspect.isclass(scheduler):
+        name = scheduler.__name__
+        refuse("scheduler", scheduler, f"a scheduler and not its class: {name}() or {name}.from_config(...)")
     table, config = getattr(scheduler, "alphas_cumprod", None), getattr(scheduler, "config", {})
     if table is None and "shift" in config:
         return _to_flow(snr, scheduler, config, bool(final_zero))

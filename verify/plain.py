@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from targets.arguments import refuse
-from targets.documents import Document, plain, read, write
+from targets.documents import Document, plain, read, short_text, write
 from verify.grid import Grid
 from verify.step import Method, StageArrays, Table
 
@@ -106,8 +106,9 @@ def _order(document: Document) -> float:
 
 def _names(document: Document, key: str) -> list[str]:
     found: Any = document.items[key]
-    if not isinstance(found, list) or len(found) > 64 or not all(isinstance(name, str) for name in found):
+    if not isinstance(found, list) or len(found) > 64:
         refuse(f"{document.path}.{key}", found, "a short list of names")
+    found = [short_text(f"{document.path}.{key}", name) for name in found]
     if len(set(found)) < len(found):
         refuse(f"{document.path}.{key}", found, "every name once")
     return found

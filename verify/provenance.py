@@ -46,8 +46,13 @@ def provenance() -> dict[str, Any]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
+
+
+def machine() -> str:
+    """Kind of machine, and how many cores it has."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
 def _module() -> str:

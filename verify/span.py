@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import root_scalar
 
 from targets import NotAvailableError, Target
 from targets.arguments import refuse
@@ -37,4 +36,6 @@ def span(target: Target) -> tuple[float, float]:
 
 
 def _crossing(excess: Callable[[float], float], edges: np.ndarray) -> float:
+    from scipy.optimize import root_scalar
+
     return math.exp(root_scalar(excess, bracket=(edges[0] - BEYOND, edges[-1] + BEYOND), xtol=1e-6).root)

@@ -2,6 +2,8 @@
 
 A class with factors F_1, …, F_n and numbers of steps K has ∏|F_i| configurations.  Most faults need one or two values to
 come together, so that an array of about max |F_i||F_j| configurations that holds every pair (F_i = a, F_j = b) finds them.
+
+At a large K, where a run takes a second, max |F_i| configurations hold every pair (F_i = a, K).
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from verify.audit.options import Case, Factor, compatible, factors
 
 STEPS: dict[str, tuple[int, ...]] = {
     "quick": (1, 2, 20, 50),
-    "full": (1, 2, 3, 4, 5, 7, 10, 14, 15, 20, 50, 100, 999, 1000),
+    "full": (1, 2, 3, 4, 5, 7, 10, 14, 15, 20, 50, 100),
 }
-"""Numbers of steps by preset."""
+"""Numbers of steps by preset, but for the longest (see options.longest)."""
 
 USUAL = 20
 """The number of steps at which every pair of option values is met."""
@@ -74,6 +76,19 @@ def cases(cls: type, steps: Sequence[int], forbidden: Iterable[Barred] = ()) -> 
     return plain + [case for i, case in enumerate(made) if case.options and case not in made[:i]]
 
 
+def values_once(cls: type, steps: int, forbidden: Iterable[Barred] = ()) -> list[Case]:
+    """Few configurations at K = `steps` in which every option value occurs that is not `forbidden`; deterministic.
+
+    ArgumentError: K < 1.  NotAvailableError: covertable is not installed.
+    """
+    steps, every = integer("steps", steps, 1), factors(cls)
+    if not every:
+        return []
+    rows = _covering([len(factor.levels) for factor in every], _constraints(every, [steps], list(forbidden)), 1)
+    made = [Case(merged(every, row), steps) for row in rows]
+    return [case for i, case in enumerate(made) if case.options and case not in made[:i]]
+
+
 def merged(every: Sequence[Factor], row: Sequence[int]) -> dict[str, Any]:
     """Keyword arguments of one level of each factor."""
     return {key: value for factor, level in zip(every, row, strict=True) for key, value in factor.levels[level].items()}
@@ -105,8 +120,8 @@ def _constraints(every: Sequence[Factor], steps: Sequence[int], barred: Sequence
     return made
 
 
-def _covering(sizes: Sequence[int], constraints: Sequence[Constraint]) -> list[list[int]]:
-    """Rows of level indices in which every pair that the constraints admit occurs."""
+def _covering(sizes: Sequence[int], constraints: Sequence[Constraint], strength: int = 2) -> list[list[int]]:
+    """Rows of level indices in which every pair, or with strength 1 every level, that the constraints admit occurs."""
     try:
         from covertable import criteria, make
     except ImportError:
@@ -123,5 +138,5 @@ def _covering(sizes: Sequence[int], constraints: Sequence[Constraint]) -> list[l
         for reads, check in constraints
     ]
     levels = {name: list(range(size)) for name, size in zip(names, sizes, strict=True)}
-    rows: list[Any] = make(levels, strength=2, constraints=rules, criterion=criteria.simple)
+    rows: list[Any] = make(levels, strength=strength, constraints=rules, criterion=criteria.simple)
     return [[row[name] for name in names] for row in rows]

@@ -17,17 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from targets import Level
 from verify import samplers
 from verify.audit import loading
 from verify.audit.contract import Audited, Declared, Denoiser, Sampler, Untestable
-from verify.audit.models import Model
+from verify.audit.models import Model, schedule
 from verify.grid import Grid
 
 LIBRARY, PACKAGE = "flow-matching", "flow_matching"
 UNEQUAL = "its coefficients are those of equal steps in t, whatever the times"
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
 """Of the Riemannian solver, whose methods carry no number: the orders that these names have had since Kutta 1901."""
+
+TO_DATA = schedule(lambda t: (t, 1.0 - t))
+"""X_t = tX + (1 − t)Z."""
 
 
 def version() -> str | None:
@@ -57,7 +59,7 @@ def sampler(build: Callable[[Any], Any], method: str) -> Sampler:
     """A solver, built from a velocity field, with a method as an audited sampler on flow grids."""
 
     def run(denoiser: Denoiser, grid: Grid, start: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001
-        network = Model(denoiser, "velocity", _to_data)
+        network = Model(denoiser, "velocity", TO_DATA)
         times = torch.tensor(grid.alpha, dtype=torch.float64, device=start.device)
         solver = build(lambda x, t: -network(x, t))
         with warnings.catch_warnings():
@@ -65,11 +67,6 @@ def sampler(build: Callable[[Any], Any], method: str) -> Sampler:
             return solver.sample(x_init=start, step_size=None, method=method, time_grid=times)
 
     return run
-
-
-def _to_data(t: float) -> Level:
-    """X_t = tX + (1 − t)Z."""
-    return Level(t, 1.0 - t)
 
 
 def _methods(cls: type) -> list[Audited | Untestable]:

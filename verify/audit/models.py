@@ -19,6 +19,7 @@ exact and nearly free, every deviation of the samples is the sampler's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -72,9 +73,9 @@ class Model(torch.nn.Module):
     numbers a row, of any shape; t: a number or a tensor, () or (n,).  Further keyword arguments (conditions, masks) are
     ignored.  `calls` counts the forward passes.
 
-    ArgumentError: x that is not floating, without a batch dimension or with another number of coordinates; t that is not
-    finite, or neither one number nor one a row; epsilon or score at σ = 0; at α = 0 an answer that takes E X of an oracle or
-    function, which is known of a target only.
+    ArgumentError: a clock that does not take one time; x that is not floating, without a batch dimension or with another
+    number of coordinates; t that is not finite, or neither one number nor one a row; epsilon or score at σ = 0; at α = 0
+    an answer that takes E X of an oracle or function, which is known of a target only.
 
     >>> from targets import get
     >>> model = Model(get("two_points"), "epsilon", ve())
@@ -85,7 +86,7 @@ class Model(torch.nn.Module):
     def __init__(self, law: Target | Oracle | Denoiser, says: str, clock: Clock) -> None:
         super().__init__()
         self.says = one_of("says", says, SAYS)
-        self.clock = clock
+        self.clock = _clock(clock)
         self.calls = 0
         self.mean = None
         if isinstance(law, Target):
@@ -120,6 +121,12 @@ class Model(torch.nn.Module):
     def _answer(self, y: Tensor, t: float) -> Tensor:
         """(rows, dim) -> (rows, dim) at one time."""
         at = self.clock(t)
+        if not isinstance(at, (Level, End)):
+            refuse(
+                f"clock({t:g})",
+                at,
+                "a Level or an End; a function t -> (alpha, sigma) is a clock by schedule(function)",
+            )
         if isinstance(at, Level):
             return SAYS[self.says](y, self.denoiser(y, at), at)
         if at.sigma == 0:
@@ -131,6 +138,20 @@ class Model(torch.nn.Module):
         if self.mean is None:
             refuse("t", t, f"a time with alpha > 0, or a target as law: {self.says} is made of its mean at alpha = 0")
         return SAYS[self.says](y, self.mean.to(y).expand_as(y), at)
+
+
+def _clock(clock: Any) -> Any:
+    """The clock, refused where it is none."""
+    wanted = "a function of one time, such as ve(), flow() or timesteps(scheduler.alphas_cumprod)"
+    if not callable(clock):
+        refuse("clock", clock, wanted)
+    try:
+        inspect.signature(clock).bind(0.0)
+    except TypeError as error:
+        refuse("clock", clock, f"{wanted} ({error})")
+    except ValueError:  # a callable without a signature
+        pass
+    return clock
 
 
 def _times(t: Any, rows: int) -> Tensor:

@@ -52,6 +52,9 @@ OFF = ("clip_sample", "clip_denoised", "thresholding")
 MU = 1.15
 """Exponent of a dynamic time shift."""
 
+LONGEST = 1000
+"""Training steps of a class that names no number of them."""
+
 FLAG = re.compile(r"use_\w+_(sigmas|lambdas)")
 
 
@@ -97,6 +100,15 @@ def factors(cls: type) -> tuple[Factor, ...]:
     for name in (name for name in STEPPING if name in stepping and name not in constructor):
         found[name] = [{name: value} for value in _distinct((stepping[name].default, *STEPPING[name]))]
     return tuple(Factor(name, tuple([{}, *levels[1:]])) for name, levels in found.items() if len(levels) > 1)
+
+
+def longest(cls: type) -> int:
+    """The number of training steps that the class's constructor takes for granted; 1000 where it names none.
+
+    More steps than these repeat time steps.
+    """
+    steps = parameters(cls, "__init__").get("num_train_timesteps")
+    return steps.default if steps is not None and type(steps.default) is int else LONGEST
 
 
 def switched_off(cls: type) -> dict[str, Any]:

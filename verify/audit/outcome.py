@@ -13,7 +13,7 @@ Gaussian (gaussian_run.py).  The outcomes:
                    the one before, or not zero where zero was asked for (from data to noise only the evaluations count)
     inaccurate     K ≥ 20, and the distance from the exact flow (with noise: from the exact law) is more than 3 times that
                    of Euler's method (with noise: of ancestral sampling) on the levels that the class visited, plus a floor
-    unstable       the same, but with 5 K steps it is 5 times nearer or near enough: too few steps for a right method
+    unstable       the same at K < 500, but with 5 K steps it is 5 times nearer or near enough: too few for a right method
     time limit     still running, and no step ended of late, or more of them than were asked for
     unfinished     still running, slowly
 
@@ -56,6 +56,9 @@ FLOOR = 0.005
 
 RECOVERY = 5
 """Times as many steps, and times nearer with them: the mark of a method that was unstable."""
+
+ENOUGH = 500
+"""Steps that are not too few for a right method."""
 
 RENOISED = 0.5
 """A state of which each step keeps less than this part of what ancestral sampling keeps is made anew."""
@@ -115,7 +118,7 @@ def build(cls: type, case: Case) -> Any:
 def observe(cls: type, case: Case, seconds: float = 20.0) -> Outcome:
     """Runs one configuration, and one that is inaccurate with more steps too; raises nothing but KeyboardInterrupt."""
     outcome = _observe(cls, case, seconds)
-    if outcome.kind != "inaccurate":
+    if outcome.kind != "inaccurate" or case.steps >= ENOUGH:
         return outcome
     more = RECOVERY * case.steps
     then = _observe(cls, Case(case.options, more), seconds).seen

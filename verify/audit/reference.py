@@ -23,7 +23,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from targets import Gaussian, Level, NotAvailableError, Target
@@ -152,6 +151,8 @@ def line_flow(law: LineLaw, start: Tensor, grid: Grid) -> Tensor:
 
 def integrated_flow(target: Target, start: Tensor, grid: Grid, tolerance: float = TOLERANCE) -> Tensor:
     """du/dλ = m − u from the first level to the last, all states as one system; the absolute tolerance is per coordinate."""
+    from scipy.integrate import solve_ivp
+
     first, last = grid.levels[0], grid.levels[-1]
     size = math.sqrt(target.second_moment / target.dim) or 1.0
 

@@ -51,6 +51,12 @@ def found(library: str) -> tuple[Audited | Untestable, ...]:
         ) from error
 
 
+def names(library: str) -> set[str]:
+    """Names of a library's classes, without more inspection than that takes: some of them may turn out to be no samplers."""
+    quick = getattr(adapter(library), "names", None)
+    return quick() if quick is not None else {item.name for item in found(library)}
+
+
 def samplers(library: str | None = None, sampler: str | None = None) -> list[Audited | Untestable]:
     """Every configuration of a library (None: of all that are installed), or of one of its classes.
 
@@ -59,6 +65,12 @@ def samplers(library: str | None = None, sampler: str | None = None) -> list[Aud
     with the command that installs it.
     """
     every: list[Audited | Untestable] = []
+    if library is not None:
+        one_of("library", library, ADAPTERS)
+        if adapter(library).version() is None:
+            raise NotAvailableError(f"library = {library!r}: not installed; pip install {library}")
+    if sampler is not None:
+        _named(library, sampler)
     if library is None:
         for name, version in versions().items():
             try:
@@ -66,21 +78,24 @@ def samplers(library: str | None = None, sampler: str | None = None) -> list[Aud
             except NotAvailableError as reason:
                 every.append(Untestable(name, "every sampler", str(reason)))
     else:
-        one_of("library", library, ADAPTERS)
-        if adapter(library).version() is None:
-            raise NotAvailableError(f"library = {library!r}: not installed; pip install {library}")
         every += found(library)
     if sampler is None:
         return every
-    if library is not None and sampler not in {item.name for item in every}:
-        theirs = [name for name, item in _everywhere() if item.name == sampler]
-        if theirs:
-            raise ArgumentError(f"sampler = {sampler!r}: expected one of {library}'s; it is {theirs[0]}'s")
     one_of("sampler", sampler, sorted({item.name for item in every}))
     return [item for item in every if item.name == sampler]
 
 
-def _everywhere() -> list[tuple[str, Audited | Untestable]]:
-    """What is known of the libraries looked at so far, and of those that are quickly looked at."""
-    quick = [name for name, version in versions().items() if version is not None and name != "diffusers"]
-    return [(name, item) for name in quick for item in found(name)]
+def _named(library: str | None, sampler: str) -> None:
+    """Refuse a class that no inspection will find, before the long one of all classes."""
+    if library is not None and sampler in names(library):
+        return
+    known: dict[str, set[str]] = {}
+    for name, version in versions().items():
+        try:
+            known[name] = names(name) if version is not None else set()
+        except NotAvailableError:
+            continue
+    theirs = [name for name, its in known.items() if sampler in its]
+    if library is not None and theirs:
+        raise ArgumentError(f"sampler = {sampler!r}: expected one of {library}'s; it is {theirs[0]}'s")
+    one_of("sampler", sampler, sorted(set().union(*known.values()) if library is None else known[library]))

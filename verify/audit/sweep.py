@@ -1,11 +1,11 @@
 """What fails in a library's classes as they are shipped, over a covering array of their options.
 
 Each class of the library is run on the configurations of covering.py and judged by outcome.py; each failure is reduced to its
-smallest configuration by reduce.py, and equal ones are merged.  A configuration that the class refuses is no failure: what
-makes it refused is taken out of the array, so that all that is left is covered.
+smallest configuration by reduce.py, and equal ones are merged.  A configuration that the class refuses is no failure.
 
 The array's rows are run in its order up to a fixed number, so that a sweep finds the same at any speed of the machine; how
-many there were is said.
+many there were is said.  At the class's largest K, 1,000 for most, and where its defaults fail there at one step less too,
+every option value is run (preset full) or a stated part of them (quick); see runs.py.
 
 A configuration counts under a smaller one of the same failure where that one, at the same number of steps, fails too.
 """
@@ -19,11 +19,12 @@ from typing import Any
 
 from targets import NotAvailableError
 from targets.arguments import one_of, real, refuse
-from verify.audit.covering import STEPS, Barred, cases
-from verify.audit.options import Case, factors
-from verify.audit.outcome import Outcome, observe
-from verify.audit.reduce import reduce
+from verify.audit.covering import STEPS
+from verify.audit.options import Case, longest
+from verify.audit.outcome import Outcome
+from verify.audit.reduce import LARGEST
 from verify.audit.reproduction import reproduction
+from verify.audit.runs import Found, Runs, key_of
 
 SECONDS = {"quick": 10.0, "full": 20.0}
 """Time limit of one run, by preset."""
@@ -40,8 +41,11 @@ SLOW = {
 }
 """Classes of which a third as many are tried: twenty steps take them ten times as long as others."""
 
-LONGEST = 100
-"""At more steps than this a class is run with its defaults alone."""
+ENDLESS = {"CosineDPMSolverMultistepScheduler", "DPMSolverSDEScheduler", "LMSDiscreteScheduler"}
+"""Classes that need ten seconds and more for a thousand steps: preset full runs their defaults there, quick nothing."""
+
+ROWS: dict[str, int | None] = {"quick": 1, "full": None}
+"""How many rows of the array at more than `LARGEST` steps are run, by preset; all where None."""
 
 Progress = Callable[[str, int, int], None]
 """Called before each class with its name, its number and how many there are."""
@@ -52,7 +56,8 @@ class Swept:
     """What a sweep did with one class, failures or none.
 
     `planned`: configurations of the covering array; `tried`: how many of them, the first, were run; `counts`: how many of
-    those ended in each kind of outcome (see outcome.py), so that a class that refused all is told from one without fault.
+    those ended in each kind of outcome (see outcome.py), so that a class that refused all is told from one without fault;
+    `long`: part of the class's option values that were run at each K above `LARGEST`.
     """
 
     name: str
@@ -60,13 +65,15 @@ class Swept:
     tried: int
     failures: tuple[Failure, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    long: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failure:
     """One way in which a class fails.
 
-    `options`, `steps`: the smallest configuration that shows it.  `kind`: one of outcome.FAILURES.  `count`: how many of the
+    `options`, `steps`: the smallest configuration that shows it; where preset quick found it at more than `LARGEST` steps
+    alone, the one that was run.  `kind`: one of outcome.FAILURES.  `count`: how many of the
     `runs` configurations of the class showed it, `seen_at` their numbers of steps.  `reproduction`: code.
     """
 
@@ -112,7 +119,9 @@ def sweep(
             progress(cls.__name__, number, len(chosen))
         try:
             most = CONFIGURATIONS[preset] // (3 if cls.__name__ in SLOW else 1)
-            swept.append(sweep_class(cls, STEPS[preset], limit, most, needed, library))
+            rows = 0 if cls.__name__ in ENDLESS else ROWS[preset]
+            steps = (*STEPS[preset], *_last(cls, preset))
+            swept.append(sweep_class(cls, steps, limit, most, needed, library, rows))
         except NotAvailableError:
             raise
         except Exception as raised:
@@ -128,112 +137,49 @@ def sweep_class(
     most: int | None = None,
     needed: Mapping[str, Any] | None = None,
     library: str = "diffusers",
+    rows: int | None = None,
 ) -> Swept:
     """What fails in one class; nothing where it is not known what its network should say.
 
-    `most`: how many configurations are tried, see `CONFIGURATIONS`; all where None.  `needed`: options that it cannot do
-    without.
+    `most`: how many configurations of at most `LARGEST` steps are tried, see `CONFIGURATIONS`; all where None.  `rows`: how
+    many of the short array at the largest K above `LARGEST`, and, if the defaults fail there, at the others, where the
+    defaults alone are run otherwise; all where None.  `needed`: options that it cannot do without.
     """
-    runs = _Runs(cls, seconds, dict(needed or {}))
-    plain = [Case({}, count) for count in sorted(steps)]
-    if all(kind in ("refused", "not drivable") for kind in [runs.outcome(case).kind for case in plain]):
-        return _swept(library, runs, plain, plain, [])
-    brief = [case.steps for case in plain if case.steps <= LONGEST]
-    planned = _distinct([*plain, *runs.planned(brief or [min(steps)], most)])
+    runs = Runs(cls, seconds, dict(needed or {}), rows)
+    steps = sorted(set(steps))
+    short, long = [count for count in steps if count <= LARGEST], [count for count in steps if count > LARGEST]
+    plain = [Case({}, count) for count in short or steps]
+    if all(runs.outcome(case).kind in ("refused", "not drivable") for case in plain):
+        return _swept(runs, library, plain, plain, [])
+    planned = _distinct([*plain, *runs.planned(short or [min(steps)], most)])
     tried = planned[:most]
-    smallest: dict[str, tuple[Case, Outcome, list[Case]]] = {}
+    found = _sorted_out(runs, tried)
+    for count in reversed(long):
+        several = rows != 0 and (count == long[-1] or runs.outcome(Case({}, long[-1])).failed)
+        more = runs.long(count, [case for case, _, _ in found]) if several else [Case({}, count)]
+        planned, tried = [*planned, *more], [*tried, *more]
+    return _swept(runs, library, planned, tried, _sorted_out(runs, tried))
+
+
+def _sorted_out(runs: Runs, tried: Sequence[Case]) -> list[Found]:
+    """The failures among the configurations that were run, each by its smallest."""
+    smallest: dict[str, Found] = {}
     for case in sorted((case for case in tried if runs.outcome(case).failed), key=_plainness):
         found = runs.known_as(case, smallest.values()) or runs.least(case)
-        key = f"{_key(found)} {runs.outcome(found).kind} {runs.outcome(found).sign}"
+        key = f"{key_of(found)} {runs.outcome(found).kind} {runs.outcome(found).sign}"
         smallest.setdefault(key, (found, runs.outcome(found), []))[2].append(case)
-    return _swept(library, runs, planned, tried, list(smallest.values()))
+    return list(smallest.values())
 
 
-class _Runs:
-    """Outcomes of one class's configurations, each run once."""
-
-    def __init__(self, cls: type, seconds: float, needed: dict[str, Any]) -> None:
-        self.cls, self.seconds, self.needed = cls, seconds, needed
-        self.factors = factors(cls)
-        self.known: dict[str, Outcome] = {}
-
-    def outcome(self, case: Case) -> Outcome:
-        key = _key(case)
-        if key not in self.known:
-            self.known[key] = observe(self.cls, Case({**self.needed, **case.options}, case.steps), self.seconds)
-        return self.known[key]
-
-    def alike(self, outcome: Outcome, case: Case) -> bool:
-        """Whether a configuration fails as `outcome` does."""
-        return self.outcome(case).alike(outcome)
-
-    def known_as(self, case: Case, smallest: Iterable[tuple[Case, Outcome, list[Case]]]) -> Case | None:
-        """The smaller configuration already found whose failure this is: it fails alike at the same K too."""
-        outcome = self.outcome(case)
-        for known, as_known, _ in smallest:
-            held = as_known.alike(outcome) and case.holds(known, any_steps=True)
-            if held and self.alike(outcome, Case(known.options, case.steps)):
-                return known
-        return None
-
-    def least(self, case: Case) -> Case:
-        """The smallest configuration that fails as this one does; after a time limit nothing is tried again."""
-        outcome = self.outcome(case)
-        if outcome.kind == "time limit":
-            return case
-        return reduce(case, lambda smaller: self.alike(outcome, smaller), self.factors)
-
-    def planned(self, steps: Sequence[int], most: int | None) -> list[Case]:
-        """A covering array of what the class does not refuse, of which the first `most` rows are to be run."""
-        barred: list[Barred] = []
-        for _ in range(6):
-            rows = cases(self.cls, steps, barred)
-            refused = [case for case in rows[:most] if self.outcome(case).kind == "refused"]
-            if not refused:
-                return rows
-            for case in refused:
-                if not any(what.bars(case) for what in barred):
-                    barred.append(self._cause(case))
-        return rows
-
-    def _cause(self, case: Case) -> Barred:
-        """The options, and the K and the defaults where they matter, that are enough to be refused."""
-        sign = self.outcome(case).sign
-
-        def refused(options: Mapping[str, Any], steps: int) -> bool:
-            outcome = self.outcome(Case(options, steps))
-            return outcome.kind == "refused" and outcome.sign == sign
-
-        least = reduce(case, lambda smaller: refused(smaller.options, smaller.steps), self.factors)
-        everywhere = least.steps != case.steps or all(refused(least.options, count) for count in (2, 10))
-        lifting = [
-            level
-            for factor in self.factors
-            for level in factor.levels[1:]
-            if not level.keys() & least.options.keys() and not refused({**least.options, **level}, least.steps)
-        ]
-        others = [
-            level for factor in self.factors for level in factor.levels[1:] if not level.keys() & least.options.keys()
-        ]
-        some = lifting if len(lifting) < len(others) else []
-        return Barred(
-            least.options, None if everywhere else case.steps, tuple({key for level in some for key in level})
-        )
-
-
-def _swept(
-    library: str,
-    runs: _Runs,
-    planned: Sequence[Case],
-    tried: Sequence[Case],
-    found: Sequence[tuple[Case, Outcome, list[Case]]],
-) -> Swept:
+def _swept(runs: Runs, library: str, planned: Sequence[Case], tried: Sequence[Case], found: Sequence[Found]) -> Swept:
     failures = tuple(_failure(library, runs, *entry, len(tried)) for entry in found)
     counts = Counter(runs.outcome(case).kind for case in tried)
-    return Swept(runs.cls.__name__, len(planned), len(tried), failures, dict(counts))
+    long = sorted({case.steps for case in tried if case.steps > LARGEST})
+    shares = {count: runs.share([case for case in tried if case.steps == count]) for count in long}
+    return Swept(runs.cls.__name__, len(planned), len(tried), failures, dict(counts), shares)
 
 
-def _failure(library: str, runs: _Runs, case: Case, outcome: Outcome, members: Sequence[Case], tried: int) -> Failure:
+def _failure(library: str, runs: Runs, case: Case, outcome: Outcome, members: Sequence[Case], tried: int) -> Failure:
     try:
         code = reproduction(runs.cls, Case({**runs.needed, **case.options}, case.steps), outcome)
     except Exception as raised:
@@ -272,14 +218,18 @@ def _sweepable(cls: type) -> bool:
     return signature_reason(cls) is None and cls.__name__ not in REASONS
 
 
+def _last(cls: type, preset: str) -> tuple[int, ...]:
+    """The largest K of a class, with one step less before it in preset full, and none in quick that takes for ever."""
+    most = longest(cls)
+    if preset == "quick":
+        return () if cls.__name__ in ENDLESS else (most,)
+    return (most - 1, most)
+
+
 def _plainness(case: Case) -> tuple[bool, int]:
     """Defaults first, then few steps."""
     return bool(case.options), case.steps
 
 
 def _distinct(rows: Sequence[Case]) -> list[Case]:
-    return list({_key(case): case for case in rows}.values())
-
-
-def _key(case: Case) -> str:
-    return repr((sorted(case.options.items()), case.steps))
+    return list({key_of(case): case for case in rows}.values())

@@ -14,6 +14,7 @@ from targets import Level, NotAvailableError, Target
 from targets.laws import ComponentLaw
 from targets.quadrature import LineLaw
 from targets.shared import Shared
+from verify.carry.panels import lattice
 from verify.carry.space import Carried, Space, Start
 from verify.carry.transport import RESOLUTIONS, carry, converged
 from verify.oracle import Exact, Oracle
@@ -56,9 +57,7 @@ class Line(Space):
         return self.law.log_density(x, at)
 
     def place(self, low: np.ndarray, high: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-        first, last = np.floor(low / spacing), np.ceil(high / spacing)
-        index = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
-        return index * spacing, np.full(len(index), spacing)
+        return lattice(low, high, spacing)
 
     def centre(self, image: np.ndarray, noise: float) -> np.ndarray:
         return image

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from targets import Gaussian, Level, NotAvailableError
-from verify.carry.advance import advance
+from targets import Gaussian, NotAvailableError
 from verify.oracle import ConstantBias, Exact, Oracle, ScaleError
 from verify.step import Table
+
+MOST_ENTRIES = 2**21
+"""Coefficients of steps held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,28 +75,64 @@ def _affine_error(oracle: Oracle) -> tuple[float, torch.Tensor]:
 def _propagated(table: Table, variances: np.ndarray, gain: float, start: str) -> tuple[np.ndarray, np.ndarray]:
     """(variance (n,), coefficients (n, 2) of the mean on μ and b) of the last state, for each λ.
 
-    Every quantity of a step is a row of coefficients on (x, earlier answers, μ, b): shape (n, 1 + p + 2).
+    Steps are affine maps of (x, earlier answers), and follow one another in pairs: blocks of steps are made at once and
+    halved until one map is left, which also keeps the rounding at log K.
     """
-    count, depth = len(variances), table.history.shape[1]
-    unit = np.broadcast_to(np.eye(depth + 3)[:, None], (depth + 3, count, depth + 3))
+    count, size = len(variances), table.history.shape[1] + 1
     first = table.start
-    covariance = np.zeros((count, depth + 1, depth + 1))
-    mean = np.zeros((count, depth + 1, 2))
+    covariance = np.zeros((count, size, size))
+    mean = np.zeros((count, size, 2))
     covariance[:, 0, 0] = table.first_width(start) ** 2 + (start == "exact") * first.alpha**2 * variances
     mean[:, 0, 0] = 0.0 if start == "prior" else first.alpha
-
-    def ask(state: np.ndarray, level: Level) -> np.ndarray:
-        total = level.alpha**2 * variances + level.sigma**2
-        slope, rest = level.alpha * variances / total, level.sigma**2 / total
-        exact = slope[:, None] * state + rest[:, None] * unit[depth + 1]
-        return (1.0 + gain) * exact + unit[depth + 2]
-
-    for k in range(table.steps):
-        step = table.step(k)
-        after, answers = advance(step, unit[0], ask, list(unit[1 : depth + 1]))
-        rows = np.stack([after, *answers], axis=1)
-        linear, constant = rows[:, :, : depth + 1], rows[:, :, depth + 1 :]
-        covariance = linear @ covariance @ linear.transpose(0, 2, 1)
-        covariance[:, 0, 0] += step.noise**2
+    block = max(1, MOST_ENTRIES // (count * (size + 2) ** 2))
+    for begin in range(0, table.steps, block):
+        steps = slice(begin, min(begin + block, table.steps))
+        linear, constant = _maps(table, steps, variances, gain)
+        noise = np.zeros((*linear.shape[:2], size, size))
+        noise[:, :, 0, 0] = table.noise[steps, None] ** 2
+        linear, constant, noise = _composed(linear, constant, noise)
+        covariance = linear @ covariance @ linear.transpose(0, 2, 1) + noise
         mean = linear @ mean + constant
     return covariance[:, 0, 0], mean[:, 0]
+
+
+def _composed(linear: np.ndarray, constant: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(T, c, N) of all maps (k, n, ...) one after the other: x → T x + c, covariance C → T C Tᵀ + N."""
+    while len(linear) > 1:
+        odd = len(linear) % 2
+        (t, c, s), (u, d, r) = ([a[i : len(a) - odd : 2] for a in (linear, constant, noise)] for i in (0, 1))
+        pairs = u @ t, u @ c + d, u @ s @ u.transpose(0, 1, 3, 2) + r
+        linear, constant, noise = (
+            np.concatenate([new, old[-1:]]) if odd else new
+            for new, old in zip(pairs, (linear, constant, noise), strict=True)
+        )
+    return linear[0], constant[0], noise[0]
+
+
+def _maps(table: Table, steps: slice, variances: np.ndarray, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each step as a map of (x, earlier answers): linear (k, n, 1 + p, 1 + p), on (μ, b) (k, n, 1 + p, 2).
+
+    Every quantity of a step is a row of coefficients on (x, earlier answers, μ, b).
+    """
+    depth = table.history.shape[1]
+    unit = np.eye(depth + 3)
+    after = table.state[steps, None, None] * unit[0]
+    answers: list[np.ndarray] = []
+    for i, stage in enumerate(table.stages):
+        state = stage.state[steps, None, None] * unit[0]
+        for j, answer in enumerate(answers):
+            state = state + stage.outputs[steps, j, None, None] * answer
+        alpha, sigma = stage.alpha[steps, None], stage.sigma[steps, None]
+        total = alpha**2 * variances + sigma**2
+        slope, rest = (alpha * variances / total)[:, :, None], (sigma**2 / total)[:, :, None]
+        answers.append((1.0 + gain) * (slope * state + rest * unit[depth + 1]) + unit[depth + 2])
+        after = after + table.outputs[steps, i, None, None] * answers[i]
+    for j in range(depth):
+        after = after + table.history[steps, j, None, None] * unit[1 + j]
+    shape = (len(table.state[steps]), len(variances), depth + 3)
+    rows = [after]
+    if depth:
+        kept = answers[0] * table.asked[steps, 0, None, None]
+        rows += [kept, *(unit[1 + j] for j in range(depth - 1))]
+    whole = np.stack([np.broadcast_to(row, shape) for row in rows], axis=2)
+    return whole[..., : depth + 1], whole[..., depth + 1 :]

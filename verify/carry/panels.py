@@ -26,6 +26,14 @@ def equal(low: np.ndarray, high: np.ndarray, spacing: float) -> tuple[np.ndarray
     return gauss([np.linspace(a, b, n + 1) for a, b, n in zip(low, high, counts, strict=True)])
 
 
+def lattice(low: np.ndarray, high: np.ndarray, spacing: float, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """The trapezoid rule on the lattice (integer + offset)·spacing: nodes that cover each of the ascending intervals."""
+    first, last = np.floor(low / spacing - offset), np.ceil(high / spacing - offset)
+    first[1:] = np.maximum(first[1:], last[:-1] + 1.0)
+    index = np.concatenate([np.arange(a, b + 1.0) for a, b in zip(first, last, strict=True)])
+    return (index + offset) * spacing, np.full(len(index), spacing)
+
+
 def graded(low: np.ndarray, high: np.ndarray, x: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes on each interval that are about `spacing` (given at ascending points x) apart there, less near finer places.
 

@@ -6,16 +6,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from targets import Level
 
 REACH = 9.0
 """Standard deviations to which a density is followed on fine grids; coarse steps distort tails and get up to twice that."""
 
-BLOCK = 2**21
-"""Kernel values held at once."""
+BLOCK = 2**14
+"""Kernel values held at once: few enough for the cache."""
 
 TINY = 1e-300
 
@@ -74,26 +76,31 @@ class Blurred:
     noise: float
     reach: float
 
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """Where the kernels of the images sit, ascending."""
+        return self.space.centre(self.images, self.noise)
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The density at ascending points x: each sums the images within its reach."""
-        centres = self.space.centre(self.images, self.noise)
-        first = np.searchsorted(centres, x - self.reach * self.noise)
-        last = np.searchsorted(centres, x + self.reach * self.noise)
-        out = np.empty_like(x)
-        rows = max(1, BLOCK // max(1, int((last - first).max(initial=1))))
+        """The density at ascending points x: each sums the images within its reach, in windows of one length a block."""
+        first = np.searchsorted(self.centres, x - self.reach * self.noise)
+        count = np.searchsorted(self.centres, x + self.reach * self.noise) - first
+        widest = int(count.max(initial=0))
+        images = np.concatenate([self.images, np.repeat(self.images[-1:], widest)])
+        masses = np.concatenate([self.masses, np.zeros(widest)])
+        out = np.zeros_like(x)
+        rows = max(1, BLOCK // max(1, widest))
         for start in range(0, len(x), rows):
             block = slice(start, start + rows)
-            width = int((last[block] - first[block]).max(initial=0))
-            index = first[block, None] + np.arange(width)
-            inside = index < last[block, None]
-            np.minimum(index, len(self.images) - 1, out=index)
-            values = self.space.kernel(x[block, None], self.images[index], self.noise)
-            out[block] = np.einsum("ij,ij->i", values, np.where(inside, self.masses[index], 0.0))
+            width = int(count[block].max())
+            if width:
+                near, heavy = (sliding_window_view(a, width)[first[block]] for a in (images, masses))
+                out[block] = np.einsum("ij,ij->i", self.space.kernel(x[block, None], near, self.noise), heavy)
         return out
 
     def windows(self) -> tuple[np.ndarray, np.ndarray]:
         """Intervals that hold all but a negligible part."""
-        centres = self.space.centre(self.images[self.masses > 1e-20 * self.masses.max()], self.noise)
+        centres = self.centres[self.masses > 1e-20 * self.masses.max()]
         apart = np.flatnonzero(np.diff(centres) > 2.0 * REACH * self.noise)
         first, last = np.append(0, apart + 1), np.append(apart, len(centres) - 1)
         return centres[first] - REACH * self.noise, centres[last] + REACH * self.noise

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from targets import Discrete, Estimate, Target
 from targets.curve import NODES, Curve, gauss_legendre
@@ -128,6 +127,8 @@ def _least(target: Target, steps: int, window: tuple[float, float]) -> float:
 
     The variables are the logarithms of the gaps of log γ, up to a common factor.
     """
+    from scipy.optimize import minimize
+
     low, high = np.log(window)
     gained = np.diff(target.mutual_information(np.array(window)).value).item()
 

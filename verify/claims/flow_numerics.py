@@ -24,7 +24,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 
 from targets import Level, NotAvailableError, Target
 from targets.channel import PROCESSES
@@ -135,6 +134,7 @@ def flowed(target: Target, states: np.ndarray, times: np.ndarray, *, accuracy: f
 
     Relative error about ten times `accuracy` at the last time, a little more in between.
     """
+    from scipy.integrate import solve_ivp
 
     def velocity(t: float, flat: np.ndarray) -> np.ndarray:
         return -math.exp(2.0 * t) * score(target, flat.reshape(states.shape), t).ravel()

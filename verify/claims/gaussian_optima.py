@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
 
 from targets import Estimate, Gaussian
 from verify import Grid, kl, samplers
@@ -75,6 +74,8 @@ def angle(steps: int, variance: float, snr: tuple[float, float]) -> Grid:
 
 def halved_square(steps: int, variance: float, snr: tuple[float, float]) -> Grid:
     """ρ_{k−1} = (1 + ρ_k²)/2 with ∏ρ_k = b_K/b_0: backwards from the last ratio, which that product decides."""
+    from scipy.optimize import brentq
+
     first, last = _ends(variance, snr)
 
     def ratios(final: float) -> np.ndarray:

@@ -6,12 +6,18 @@ nothing, raises, never ends) is a failed check.  A suite collects the failures i
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+import targets
+import verify
 from targets.arguments import real
 from verify.audit.limits import TimeLimitError, within
 
@@ -29,6 +35,10 @@ class InvariantError(AssertionError):
 class Broken(Exception):
     """What a check found; the message says what it means."""
 
+
+FOREIGN = tuple(Path(place).resolve() for package in (targets, verify, torch, np) for place in package.__path__)
+STANDARD = Path(sysconfig.get_paths()["stdlib"]).resolve()
+"""Where code lies that is not the subject's."""
 
 ENDLESS = "it may never end"
 """What is said of a check that ran into its limit."""
@@ -108,9 +118,19 @@ def limit(seconds: float) -> float:
 
 
 def raised(error: BaseException) -> str:
-    """An exception in one line."""
+    """An exception in one line, with the line of the subject's own code where there is one."""
     text = " ".join(str(error).split())
-    return f"raised {type(error).__name__}: {text}" if text else f"raised {type(error).__name__}"
+    return f"raised {type(error).__name__}" + (f": {text}" if text else "") + _where(error)
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frame that is not of this package, torch, numpy or the standard library."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename).resolve()
+        standard = file.is_relative_to(STANDARD) and "site-packages" not in file.parts
+        if file.is_file() and not standard and not any(file.is_relative_to(place) for place in FOREIGN):
+            return f", at {frame.filename}:{frame.lineno}"
+    return ""
 
 
 def defect(got: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -46,6 +46,9 @@ LESS = 0.5
 NEAR = 1e3
 """A first error within this factor of the floor is a method that rounding alone parts from the exact flow."""
 
+NONE = 0.3
+"""An order below this is that of an error that does not fall."""
+
 WEAK_STEPS = (16, 32, 64, 128)
 """K where the law is probed, whose cost grows like K²."""
 
@@ -70,28 +73,35 @@ def order_reached(subject: Subject) -> None:
         raise
     if not below(measured, subject.order) or measured.errors[0] <= NEAR * _floors(subject, steps)[0]:
         return
-    shown = ", ".join(
-        f"{error:.3g} at K = {steps}" for steps, error in zip(measured.steps, measured.errors, strict=True)
-    )
-    what = "√KL of its law" if subject.stochastic else "distance to the exact flow"
-    found = (
-        f"declared of order {subject.order:g}, measured {measured.order:.3f} (allowed {allowance(subject.order):.2g} less): "
-        f"{what} {shown}; "
-    )
+    found = _found(subject, measured)
     try:
         even = _measured(subject, subject.sampler, steps)
     except NotAvailableError as error:
-        raise Broken(f"{found}with even steps not measurable: {error}") from error
+        raise Broken(f"{found}On even steps not measurable: {error}") from error
     if irregular(measured) or irregular(even):
         overall = 0.5 * (_overall(measured) + _overall(even))
         if overall >= subject.order - LESS - allowance(subject.order):
             return
         local = ", ".join(f"{order:.2f}" for order in (*measured.local, *even.local))
         raise Broken(
-            f"{found}irregular: local orders {local}, overall {overall:.3f} (allowed "
-            f"{LESS + allowance(subject.order):.2g} less), cannot be told more closely"
+            f"{found}Errors are irregular: local orders {local}, overall {overall:.3f} (allowed "
+            f"{LESS + allowance(subject.order):.2g} less), so that the reason cannot be told more closely"
         )
     raise Broken(found + _reason(subject, even))
+
+
+def _found(subject: Subject, measured: OrderFit) -> str:
+    """What was declared, what was measured, and on which grids."""
+    law = "marginal KL like K^-2p, √KL of its law" if subject.stochastic else "distance to the exact flow"
+    shown = ", ".join(
+        f"{error:.3g} at K = {steps}" for steps, error in zip(measured.steps, measured.errors, strict=True)
+    )
+    low, high = measured.interval
+    return (
+        f"declared of order {subject.order:g}, measured {measured.order:.3f} (interval {low:.3f} to {high:.3f}; "
+        f"{subject.order - allowance(subject.order):.3g} would have passed): {law} {shown}, on {subject.process} grids of "
+        f"snr {WINDOW[0]:g} to {WINDOW[1]:g} whose steps in log snr alternate as 1 : 2.  "
+    )
 
 
 def at_rounding(subject: Subject, sampler: Sampler, steps: tuple[int, ...]) -> bool:
@@ -168,13 +178,28 @@ def _exact() -> Reference:
 
 
 def _reason(subject: Subject, even: OrderFit) -> str:
-    """What even steps and short first steps say."""
+    """What even steps and short first steps say, and what that usually means."""
     if not below(even, subject.order):
-        return f"with even steps {even.order:.3f}, so that the lengths of neighbouring steps are mixed up"
+        return (
+            f"On even steps {even.order:.3f}: the lengths of neighbouring steps are mixed up, "
+            "as with their ratio upside down or taken for 1 in a multistep formula"
+        )
     try:
         short = _measured(subject, subject.sampler, FEW_STEPS, eased=True)
     except (NotAvailableError, SamplerError) as error:
-        return f"with even steps {even.order:.3f}; with short first steps not measurable: {error}"
+        return f"On even steps {even.order:.3f}; with short first steps not measurable: {error}"
     if not below(short, subject.order):
-        return f"with short first steps {short.order:.3f}, so that the start-up is of too low an order"
-    return f"with even steps {even.order:.3f} and short first ones {short.order:.3f}: neither start-up nor step ratios"
+        return (
+            f"On even steps {even.order:.3f}, with short first steps {short.order:.3f}: the start-up is of too low an order, "
+            "the method itself is not; declare the lower order, or take the first steps with a better method"
+        )
+    both = f"On even steps {even.order:.3f}, with short first ones {short.order:.3f}: neither start-up nor step ratios"
+    if max(even.order, short.order) < NONE:
+        return (
+            f"{both}; the error stays as steps are refined: usually the last level is not the grid's, the denoiser is asked "
+            "at another level than the state's, or the size of the noise is wrong"
+        )
+    return (
+        f"{both}; usually a coefficient of the formula is wrong, or taken at the wrong level, so that the first term it does "
+        f"not match is of order {round(even.order) + 1} in the step; or the declaration is too high"
+    )

@@ -8,6 +8,7 @@ turned or cut to rows where a check says so, so that two runs differ by what the
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from targets import Level
+from targets import ArgumentError, Level
 from targets.arguments import integer, one_of, real, refuse
 from targets.channel import PROCESSES
 from verify.audit.contract import Denoiser, Sampler
@@ -30,6 +31,8 @@ ROWS, DIM = 7, 3
 
 WINDOW = (0.05, 30.0)
 """snr of the grids of checks, unless a check says otherwise."""
+
+AS_SAMPLER = "a builder of tables (grid -> table) becomes a sampler by verify.audit.order.as_sampler(builder)"
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,7 @@ class Subject:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if not callable(self.sampler):
-            refuse("sampler", self.sampler, "a callable (denoiser, grid, start, generator) -> states")
+        _check_signature(self.sampler)
         real(
             "order",
             self.order,
@@ -109,7 +111,8 @@ class Subject:
         except Exception as error:
             raise Broken(f"{raised(error)} ({steps_of(grid)})") from error
         if not isinstance(out, Tensor):
-            raise Broken(f"returned {type(out).__name__} in place of a tensor of states")
+            hint = f"; {AS_SAMPLER}" if isinstance(out, Table) else ""
+            raise Broken(f"returned {type(out).__name__} in place of a tensor of states{hint}")
         if out.shape != start.shape:
             raise Broken(f"returned shape {tuple(out.shape)} for states of shape {tuple(start.shape)}")
         if not bool(torch.isfinite(out).all()):
@@ -118,6 +121,30 @@ class Subject:
                 f"returned {bad} in {int((~torch.isfinite(out)).sum())} of {out.numel()} entries ({steps_of(grid)})"
             )
         return out.detach()
+
+
+def _check_signature(sampler: object) -> None:
+    """Refuse what cannot be called with (denoiser, grid, start, generator), telling a builder of tables how it can."""
+    wanted = "a callable (denoiser, grid, start, generator) -> states"
+    if not callable(sampler):
+        refuse("sampler", sampler, wanted)
+    try:
+        signature = inspect.signature(sampler)
+    except ValueError:  # a callable without a signature: the checks tell
+        return
+    four, one = _takes(signature, 4), _takes(signature, 1)
+    if four is not None:
+        hint = f"; {AS_SAMPLER}" if one is None else ""
+        raise ArgumentError(f"sampler = {named(sampler)}{signature}: expected {wanted} ({four}){hint}")
+
+
+def _takes(signature: inspect.Signature, count: int) -> str | None:
+    """Why it does not take so many arguments by position; None where it does."""
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def steps_of(grid: Grid) -> str:

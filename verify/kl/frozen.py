@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from weakref import ReferenceType, ref
+
 import numpy as np
 import torch
 
 from targets import ArgumentError, Estimate, Target
 from targets.arguments import refuse
+from targets.curve import Curve
 from verify.oracle import Exact, Oracle
 from verify.step import Table
+
+MOST_ENTRIES = 2**21
+"""Steps times rows that are kept of one curve: sixteen megabytes for each of P and M."""
 
 
 def frozen_denoiser(target: Target, table: Table) -> tuple[np.ndarray, np.ndarray]:
     """(P_k = ½ ∫ (γ_{k+1} − γ) D dγ, M_k = mmse(γ_k)) for k = 0 … K − 1, each of shape (rows, K).
 
-    P_k = ½ ∫ (mmse(γ_k) − mmse(γ)) dγ without its cancellation.
+    P_k = ½ ∫ (mmse(γ_k) − mmse(γ)) dγ without its cancellation.  Both are read-only.
     """
-    quadrature = target.curve.over_steps(table.snr)
-    kernel = 0.5 * (table.snr[quadrature.step + 1] - quadrature.snr)
-    return quadrature.sum(kernel), quadrature.mmse[:, :-1]
+    return _LATEST.on(target.curve, table.snr)
+
+
+class _Latest:
+    """What was integrated of the latest curve, by grid: samplers and rungs are compared on the same grids."""
+
+    def __init__(self) -> None:
+        self.curve: ReferenceType[Curve] | None = None
+        self.known: OrderedDict[bytes, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+
+    def on(self, curve: Curve, snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(P, M) on the grid."""
+        if self.curve is None or self.curve() is not curve:
+            self.curve, self.known = ref(curve), OrderedDict()
+        known, key = self.known, snr.tobytes()
+        found = known.get(key)
+        if found is None:
+            found = known[key] = _integrated(curve, snr)
+            while len(known) > 1 and sum(p.size for p, _ in known.values()) > MOST_ENTRIES:
+                known.popitem(last=False)
+        return found
+
+
+_LATEST = _Latest()
+
+
+def _integrated(curve: Curve, snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    quadrature = curve.over_steps(snr)
+    kernel = 0.5 * (snr[quadrature.step + 1] - quadrature.snr)
+    out = quadrature.sum(kernel), quadrature.mmse[:, :-1]
+    for array in out:
+        array.setflags(write=False)
+    return out
 
 
 def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:

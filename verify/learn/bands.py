@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Bands:
@@ -23,6 +27,8 @@ class Bands:
 
     def frame(self, low: float, high: float) -> pd.DataFrame:
         """Columns logsnr (centres), loss (mean) and stderr of every band of [low, high] with at least two samples."""
+        import pandas as pd
+
         count, total, square = self.sums.cpu().numpy()
         centres = low + (high - low) * (np.arange(len(count)) + 0.5) / len(count)
         kept = count >= 2

@@ -1,5 +1,8 @@
 """Checkpoints: a safetensors file of the run's tensors, and what run it is as JSON in the file's header; never a pickle.
 
+Nothing in a file is run, and what is made of it is bounded by what was read: a file has at most `LARGEST` bytes and `TENSORS`
+tensors, the JSON at most `LONGEST` characters, and shapes are compared before a tensor is read.
+
 A law is known again by its description and by its log density at eight fixed places and three noise levels, to 1e-9: they
 depend on every parameter that it has.
 """
@@ -11,6 +14,7 @@ import math
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -28,12 +32,17 @@ Made = TypeVar("Made", Architecture, Training)
 FORMAT = "truerate network"
 VERSION = 1
 """Changes whenever a network of the same numbers would denoise differently, or a run go on differently."""
+LARGEST, TENSORS, LONGEST = 2**32, 2**14, 2**20
+"""Bytes of a file, tensors in it, and characters of its JSON."""
 PLACES, SNR = 8, (0.1, 1.0, 10.0)
 """Where a law's log density is taken: places, and noise levels in units of its variance a coordinate."""
 
 
 def save(file: Path, state: State, target: Target, training: Training) -> None:
-    """Write the run atomically: a reader or a crash sees the file before or after, never between."""
+    """Write the run atomically: a reader or a crash sees the file before or after, never between.
+
+    Raises `ArgumentError` for a network too large to be read again.
+    """
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -45,6 +54,7 @@ def save(file: Path, state: State, target: Target, training: Training) -> None:
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         tensors = {name: value.cpu().contiguous() for name, value in state.tensors().items()}
+        _bound(file, sum(value.nbytes for value in tensors.values()) + LONGEST, len(tensors))
         save_file(tensors, partial, metadata={"truerate": json.dumps(header)})
         os.replace(partial, file)
     finally:
@@ -62,7 +72,12 @@ def resume(file: Path, target: Target, architecture: Architecture, training: Tra
 def load(file: Path, target: Target) -> tuple[Training, State]:
     """The run in `file`, on the CPU; raises `ArgumentError` where it is no checkpoint of a network of this target."""
     try:
+        status = file.stat()
+        if not S_ISREG(status.st_mode):
+            _refuse(file, "file", "no regular file", "a checkpoint of verify.learn")
+        _bound(file, status.st_size)
         with safe_open(str(file), framework="pt") as opened:
+            _bound(file, status.st_size, len(opened.keys()))
             header = _header(file, opened.metadata())
             _same_target(file, header["target"], target)
             architecture, training = _of(file, Architecture, header), _of(file, Training, header)
@@ -95,10 +110,22 @@ def known_by(target: Target) -> dict[str, Any]:
     return {"description": repr(target), "dim": target.dim, "log_prob": values}
 
 
+def _bound(file: Path, size: int, tensors: int = 0) -> None:
+    if size > LARGEST:
+        _refuse(file, "size", size, f"a checkpoint of at most {LARGEST} bytes")
+    if tensors > TENSORS:
+        _refuse(file, "tensors", tensors, f"a checkpoint of at most {TENSORS}")
+
+
 def _header(file: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     try:
-        header = json.loads((metadata or {})["truerate"])
+        text = (metadata or {})["truerate"]
+        if len(text) > LONGEST:
+            _refuse(file, "length of the header", len(text), f"at most {LONGEST} characters")
+        header = json.loads(text)
         version = header["version"]
+    except ArgumentError:
+        raise
     except (KeyError, TypeError, ValueError, RecursionError):
         _refuse(file, "header", metadata, "that of a checkpoint of verify.learn")
     if header.get("format") != FORMAT:
@@ -151,7 +178,7 @@ def _of(file: Path, kind: type[Made], header: dict[str, Any]) -> Made:
 def _same_shapes(file: Path, architecture: Architecture, training: Training, found: dict[str, tuple[int, ...]]) -> None:
     """Refuse tensors of other shapes than the header says, before any of either is made."""
     try:
-        if architecture.blocks > len(found):
+        if 7 * architecture.blocks > len(found):  # of a block's tensors, once
             raise OverflowError(f"{architecture.blocks} blocks in {len(found)} tensors")
         wanted = shapes(architecture, training.bands)
     except (RuntimeError, OverflowError, TypeError) as error:

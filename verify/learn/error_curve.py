@@ -15,8 +15,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.integrate import cumulative_trapezoid
-from scipy.interpolate import PchipInterpolator
 
 from targets import ArgumentError, Estimate, Level
 from targets.arguments import ascending, integer, real, refuse
@@ -76,6 +74,8 @@ class ErrorCurve:
 
     def reached(self, level: float) -> float:
         """The γ up to which ½ ∫ E‖first − second‖² dγ stays below `level` nats; at most the last measured one."""
+        from scipy.integrate import cumulative_trapezoid
+
         level, (snr, _) = real("level", level, "a number of nats > 0", low=0.0), self._nodes()
         so_far = cumulative_trapezoid(0.5 * snr * self.at(snr)[0], np.log(snr), initial=0.0)
         return float(np.exp(np.interp(level, so_far, np.log(snr))))
@@ -101,6 +101,8 @@ class ErrorCurve:
         return Estimate.jackknife(rows, abs(coarse - float(rows[0])), f"{what}, {REPLICATES * self.points} draws")
 
     def _interpolated(self, snr: np.ndarray, every: int) -> np.ndarray:
+        from scipy.interpolate import PchipInterpolator
+
         low, high = self.snr[[0, -1]]
         if not (low * (1.0 - EDGE) <= snr.min() and snr.max() <= high * (1.0 + EDGE)):
             refuse(

@@ -10,8 +10,9 @@ answers by itself, without the exact denoiser.  The sum is a second path to `kl.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import torch
 
 from targets import ArgumentError, Estimate, Level
@@ -22,6 +23,9 @@ from verify.kl.path import discretisation
 from verify.oracle import Oracle
 from verify.oracle.sampled import REPLICATES, left_out, stream, together
 from verify.step import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EvaluationSet:
@@ -40,6 +44,8 @@ class EvaluationSet:
 
     def curve(self, snr: np.ndarray) -> pd.DataFrame:
         """Columns snr, loss, excess = loss − mmse, each with its standard error, at ascending levels γ."""
+        import pandas as pd
+
         levels = ascending("snr", snr, 1)
         loss = Estimate.jackknife(self.loss_rows(levels), 0.0, "evaluation set")
         mmse = self.oracle.target.mmse(levels)

@@ -21,9 +21,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import pandas as pd
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -38,6 +37,9 @@ from verify.learn.progress import bar
 from verify.learn.state import State
 from verify.oracle.sampled import stream
 from verify.span import span
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHECKPOINTS = 20
 """Checkpoints over a run, at equal distances."""

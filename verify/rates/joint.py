@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import statsmodels.api as sm
 
 from targets import Estimate
 from targets.arguments import refuse
@@ -48,6 +47,8 @@ def joint(
     ArgumentError: fewer than two rows more than coefficients, a factor that is constant or a product of powers of the others
     (they are named), a row that alone decides an exponent, values not positive.
     """
+    import statsmodels.api as sm
+
     if not factors:
         refuse("factors", {}, "at least one factor, by name")
     values = values_of(estimates, stderr, None)

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import root_scalar
 from scipy.special import chdtri, ndtri, stdtrit
 
 from targets import Estimate
@@ -97,6 +96,7 @@ def _exact(u: np.ndarray, local: np.ndarray, values: Values) -> tuple[float, tup
 
 def _power(before: float, after: float, ratio: float) -> float:
     """q in [SLOWEST, 1] for which changes of m^{-q} over two gaps of log m stand in this ratio."""
+    from scipy.optimize import root_scalar
 
     def off(power: float) -> float:
         return float(np.expm1(power * before) / -np.expm1(-power * after)) - ratio

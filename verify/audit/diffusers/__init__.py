@@ -9,6 +9,6 @@ catalogue         every configuration that is measured
 """
 
 from verify.audit.diffusers.catalogue import configurations
-from verify.audit.diffusers.inspect import version
+from verify.audit.diffusers.inspect import names, version
 
-__all__ = ["configurations", "version"]
+__all__ = ["configurations", "names", "version"]

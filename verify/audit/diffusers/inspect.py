@@ -8,10 +8,13 @@ continuous, if it runs from noise to data, and if it then gets through a trial. 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,6 +62,17 @@ class Found:
 def version() -> str | None:
     """The installed version, None where there is none."""
     return loading.version(LIBRARY, PACKAGE)
+
+
+def names() -> set[str]:
+    """What `listing` can hold, as its files are written: names of classes and of modules, with nothing imported."""
+    spec = importlib.util.find_spec(PACKAGE)
+    found: set[str] = set()
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for file in Path(folder, "schedulers").rglob("scheduling_*.py"):
+            found |= set(re.findall(r"^class (\w*Scheduler)\b", file.read_text("utf-8"), re.MULTILINE))
+            found.add(".".join((PACKAGE, *file.relative_to(folder).with_suffix("").parts)))
+    return found
 
 
 def classes() -> dict[str, type]:
