@@ -31,7 +31,9 @@ ledger: $(READY)
 	$(BIN)/python -m verify --check $(ARGS)
 
 bench: $(READY)
-	$(BIN)/python -m pytest -p no:xdist tests/bench -s --benchmark-only $(ARGS)
+	mkdir -p results
+	$(BIN)/python -m pytest -p no:xdist tests/bench -s --benchmark-only --benchmark-json=results/benchmarks.json $(ARGS)
+	$(BIN)/python -m figures.benchmarks results/benchmarks.json
 
 figures: $(READY)
 	$(BIN)/python -m figures

@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from figures import (
-    dimension_scaling,
-    early_stopping,
-    entropy_scaling,
-    learned_score,
-    noise_step,
-    open_questions,
-    sampler_audit,
-    schedules,
-    score_error,
-    step_scaling,
-)
 from figures.load import NoRowsError
 
-DRAWERS = {
-    study.NAME: study.draw
-    for study in (
-        dimension_scaling,
-        early_stopping,
-        step_scaling,
-        schedules,
-        score_error,
-        noise_step,
-        open_questions,
-        entropy_scaling,
-        learned_score,
-        sampler_audit,
-    )
-}
+FIGURES = (
+    "dimension_scaling",
+    "early_stopping",
+    "step_scaling",
+    "schedules",
+    "score_error",
+    "noise_step",
+    "open_questions",
+    "entropy_scaling",
+    "learned_score",
+    "sampler_audit",
+)
+"""The modules that draw, in the order in which they do."""
+
+
+def drawer(name: str) -> Callable[[], list[Path]]:
+    """What redraws the figures of that name from its committed rows."""
+    return importlib.import_module(f"figures.{name}").draw
 
 
 def main(names: list[str]) -> None:
     """Draw the named figures, or all."""
+    if {"-h", "--help"} & set(names):
+        print(f"usage: python -m figures [NAME ...]\n\n{__doc__}\n\nNAME: {', '.join(FIGURES)}")
+        return
     for name in names:
-        if name not in DRAWERS:
-            near = difflib.get_close_matches(name, DRAWERS, n=1, cutoff=0.3)
+        if name not in FIGURES:
+            near = difflib.get_close_matches(name, FIGURES, n=1, cutoff=0.3)
             hint = f"; did you mean {near[0]}?" if near else ""
-            sys.exit(f"error: figure = {name!r}: expected one of {', '.join(DRAWERS)}{hint}")
-    for name in names or DRAWERS:
+            sys.exit(f"error: figure = {name!r}: expected one of {', '.join(FIGURES)}{hint}")
+    for name in names or FIGURES:
         try:
-            for path in DRAWERS[name]():
+            for path in drawer(name)():
                 print(path)
         except NoRowsError as error:
             sys.exit(f"error: {error}")

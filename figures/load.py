@@ -1,30 +1,151 @@
-"""Row files, read for drawing."""
+"""Row files: JSON lines that are trusted in nothing, read for drawing and for going on.
+
+Nothing in a file is run, and all sizes are bounded: of the file, of a line, of an object, of a name and of the table.  Memory
+is at most some forty times the size of the file.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 2**29
+"""Bytes of the largest file that is read."""
+LONGEST = 2**22
+"""Bytes of the longest line that is read."""
+DEEPEST = 32
+"""Objects and lists inside one another."""
+FIELDS = 1000
+"""Fields of an object, and columns of a table."""
+CELLS = 2**26
+"""Rows times columns of a table."""
+NAME = 200
+"""Characters of the longest name of a field."""
+DIGITS = 300
+"""Of the longest integer: a float can hold it."""
+
+ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NoRowsError(ValueError):
-    """A row file that is missing, or holds none of the rows asked for."""
+    """A row file that is missing, is none, or holds none of the rows asked for."""
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole rows of a file, in its order; none where there is no file.
+
+    A row has a key (text) and is number `row` of `of` under it.  Lines that are torn or foreign, and the records of settings
+    that failed, are passed over: their settings are computed again.  Foreign is what no study writes: numbers that no float
+    holds, a name twice in one object, text that is no UTF-8, and whatever is beyond the bounds of this module.
+
+    Raises `NoRowsError` for a folder or a device, a file that cannot be read, and one of more than `LARGEST` bytes.
+    """
+    try:
+        if not path.exists():
+            return
+        if not path.is_file():
+            raise NoRowsError(f"rows: {path} is no file")
+        if path.stat().st_size > LARGEST:
+            raise NoRowsError(f"rows: {path} has {path.stat().st_size} bytes; at most {LARGEST} are read")
+        with path.open("rb") as file:
+            for line in _lines(file):
+                row = _parsed(line)
+                if row is not None and _whole(row):
+                    yield row
+    except OSError as error:
+        raise NoRowsError(f"rows: {path} cannot be read ({error.strerror})") from error
 
 
 def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
     """The rows of a file, those with the given keys where keys are given.
 
-    Raises `NoRowsError`, naming the command that makes them, where there are none.
+    Raises `NoRowsError`, naming the command that makes them, where there are none; and for more fields than a table has.
     """
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a line torn by an interruption; its setting is computed again
-    found = pd.DataFrame([row for row in rows if keys is None or row["key"] in keys])
-    if not len(found):
+    import pandas as pd
+
+    found = [row for row in rows(path) if keys is None or row["key"] in keys]
+    if not found:
         study = path.stem if path.stem != "rows" else path.parent.name
         raise NoRowsError(f"rows of {study!r}: none in {path}; make them with python -m studies.{study}")
+    if not fits(found):
+        raise NoRowsError(f"rows: {path} is no table of at most {FIELDS} columns and {CELLS} cells")
+    return pd.DataFrame(found)
+
+
+def fits(found: Collection[dict[str, Any]]) -> bool:
+    """Whether the rows make a table within the bounds: every name that a row has is a column."""
+    names: set[str] = set()
+    for row in found:
+        names |= row.keys()
+        if len(names) > FIELDS:
+            return False
+    return len(found) * len(names) <= CELLS
+
+
+def _lines(file: Any) -> Iterator[bytes]:
+    """Every line of at most `LONGEST` bytes."""
+    while line := file.readline(LONGEST):
+        if line.endswith(b"\n") or len(line) < LONGEST:
+            yield line
+        else:
+            while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
+                pass
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        text = line.decode("utf-8-sig")
+        row = json.loads(
+            text, parse_constant=_refused, parse_float=_real, parse_int=_integer, object_pairs_hook=_object
+        )
+        if ESCAPED_HALF.search(text):
+            json.dumps(row, ensure_ascii=False).encode()  # half a character cannot be written again
+    except (ValueError, RecursionError):
+        return None
+    return row if _shallow(row) else None
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no number of a row")
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refused(text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"{len(text)} digits")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) or len(pairs) > FIELDS or any(len(name) > NAME for name in found):
+        raise ValueError("a name twice, or too many or too long ones")
     return found
+
+
+def _shallow(row: Any) -> bool:
+    level = [row] if isinstance(row, dict) else []
+    for _ in range(DEEPEST):
+        inside = [item.values() if isinstance(item, dict) else item for item in level]
+        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return True
+    return False
+
+
+def _whole(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
+        return False
+    index, count = row.get("row"), row.get("of")
+    return type(index) is int and type(count) is int and 0 <= index < count

@@ -1,1 +1,9 @@
 """Studies: a question, its settings, the claims it bears on.  Run one with `python -m studies.NAME`."""
+
+import sys
+
+if sys.argv[:1] == ["-m"]:  # a command that still imports: Ctrl-C ends it in one line, by the signal as Python does
+    _others = sys.excepthook
+    sys.excepthook = lambda kind, *rest: (
+        print("stopped", file=sys.stderr) if kind is KeyboardInterrupt else _others(kind, *rest)
+    )

@@ -42,7 +42,7 @@ def load(name: str) -> Any:
 def main(config: study.Config) -> int:
     """Run them all with the same options; the exit code."""
     integer("seed", config.seed, 0)
-    study.device(config.device)
+    config.engine()
     failed: dict[str, str] = {}
     done: list[str] = []
     for name in STUDIES:
@@ -50,7 +50,7 @@ def main(config: study.Config) -> int:
         began = time.monotonic()
         try:
             module = load(name)
-            module.main(module.Config(preset=config.preset, device=config.device, seed=config.seed, out=config.out))
+            module.main(module.Config(**vars(config)))
         except KeyboardInterrupt as stop:
             console.print(f"\n{stop}" if str(stop) else "")
             console.print(

@@ -10,7 +10,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from figures.sampler_audit import COMMITTED
 from studies.audit_measures import verdict
 from studies.audit_remarks import remark
 from studies.store import Row, read_rows
@@ -176,6 +175,8 @@ def rejudged(rows: list[Row]) -> list[Row]:
 
 def write() -> None:
     """docs/audit.md, from the committed rows."""
+    from figures.sampler_audit import COMMITTED
+
     rows = rejudged(read_rows(COMMITTED))
     if not rows:
         raise ArgumentError(f"docs = True: expected the rows of a full audit in {COMMITTED}")

@@ -16,12 +16,11 @@ at δ.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 
 import torch
 
-from figures.dimension_scaling import draw
 from studies import dimension_verdicts, study
 from studies.store import Row
 from targets import Embedded, Estimate, NotAvailableError, Product, Target, get
@@ -125,7 +124,7 @@ def divergence(target: Target, sampler: str, rung: str, reference: str, grid: Gr
 
 def settings(config: Config) -> list[Row]:
     """One setting a family and dimension."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     return [
         {"family": name, "dim": dim, **shared}
         for name, family in FAMILIES.items()
@@ -164,6 +163,7 @@ def _rung_rows(target: Target, base: Row, setting: Row, window: tuple[float, flo
     sampler, rung, reference = base["sampler"], base["rung"], base["reference"]
     order = 2 if reference in ("flow+noise", "none") else 1
 
+    @cache
     def at(steps: int) -> Estimate:
         return divergence(target, sampler, rung, reference, Grid.exponential_uniform(steps, ou_time=window))
 
@@ -257,6 +257,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
+    from figures.dimension_scaling import draw
+
     report = partial(dimension_verdicts.report, epsilon2=config.epsilon2, steps=config.steps)
     study.run(NAME, config, settings(config), compute, report, draw)
 

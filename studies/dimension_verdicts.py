@@ -8,16 +8,18 @@ parts hold, refuted if one is contradicted beyond its errors, undecided if the r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
 from studies.store import Row, frame
 from studies.study import console
 from verify.rates import RateFit, fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["supported", "refuted", "undecided"]
 RUNGS = (
@@ -47,6 +49,8 @@ class Verdict:
 
 def select(rows: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     """The rows whose columns have these values."""
+    import pandas as pd
+
     keep = np.ones(len(rows), dtype=bool)
     for column, value in wanted.items():
         keep &= (rows[column] == value).to_numpy()
@@ -56,7 +60,7 @@ def select(rows: pd.DataFrame, **wanted: object) -> pd.DataFrame:
 def kl_rows(rows: pd.DataFrame, family: str, sampler: str, reference: str) -> pd.DataFrame:
     """The KL rows of one rung, by dimension and K."""
     chosen = select(rows, family=family, sampler=sampler, reference=reference, quantity="kl")
-    return pd.DataFrame(chosen.sort_values(by=["dim", "steps"]))
+    return chosen.sort_values(by=["dim", "steps"])
 
 
 def dimension_slope(rows: pd.DataFrame, steps: int) -> RateFit | None:
@@ -122,7 +126,7 @@ def _shown(rate: RateFit) -> str:
 def confirmations(rows: pd.DataFrame) -> pd.DataFrame:
     """Simulated rows with their distance from the closed form in joint standard errors."""
     if "closed" not in rows:
-        return pd.DataFrame(rows.iloc[:0])
+        return rows.iloc[:0]
     simulated = select(rows, quantity="simulated")
     simulated["z"] = (simulated.value - simulated.closed) / np.hypot(simulated.stderr, simulated.closed_stderr)
     return simulated

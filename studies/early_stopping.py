@@ -26,14 +26,13 @@ unknown of X, or the distance W2 of the two, and stands apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from math import ceil, log
 
 import numpy as np
 import torch
 
-from figures.early_stopping import draw
 from studies import early_verdicts, study
 from studies.dimension_scaling import divergence, numbers, table_of
 from studies.early_verdicts import RUNGS
@@ -109,7 +108,7 @@ def length(start: float, stop: float) -> float:
 
 def settings(config: Config) -> list[Row]:
     """One setting a family and δ."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device", "seed")}
+    shared = {k: v for k, v in config.varied().items() if k != "seed"}
     return [
         {"family": name, "dim": law(name, "cpu").dim, "delta": delta, **shared}
         for name, family in FAMILIES.items()
@@ -226,6 +225,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
+    from figures.early_stopping import draw
+
     study.run(NAME, config, settings(config), compute, early_verdicts.report, draw)
 
 

@@ -12,10 +12,9 @@ A second way asks which of Λ, Λ^{3/2}, Λ² predicts the steps at the smallest
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
@@ -25,6 +24,9 @@ from studies.study import console
 from targets import Estimate
 from verify import rates
 from verify.rates.choice import UNDECIDED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["supported", "refuted", "undecided"]
 
@@ -128,6 +130,8 @@ class Growth:
 
 def growths(data: pd.DataFrame) -> list[Growth]:
     """One a family and rung that has limits at four values of δ ≤ LARGEST."""
+    import pandas as pd
+
     out = []
     limits = select(data, quantity="limit")
     for family in dict.fromkeys(limits.family):

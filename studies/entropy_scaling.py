@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import torch
 
-from figures.entropy_scaling import draw
 from studies import entropy_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row
@@ -179,6 +178,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its table and verdicts, draw its figure."""
     check(config)
+    from figures.entropy_scaling import draw
+
     study.run(NAME, config, settings(config), compute, entropy_verdicts.report, draw)
 
 

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
@@ -28,6 +27,9 @@ from studies.store import Row, frame
 from studies.study import console
 from targets import Estimate
 from verify.rates import RateFit, choose, fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["supported", "refuted", "undecided", "measured"]
 EXPONENTS = {"orthogonal points": 0.5, "nested scales": 2.0, "longer chains": 1.0}
@@ -76,6 +78,8 @@ class Verdict:
 
 def laws(data: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
     """The rows of the laws that are no identities, or of one family by size."""
+    import pandas as pd
+
     rows = select(data, quantity="law")
     if family is None:
         return pd.DataFrame(rows[~rows.identity.astype(bool)])
@@ -215,6 +219,8 @@ def closure(data: pd.DataFrame) -> str:
 
 def grids(data: pd.DataFrame) -> pd.DataFrame:
     """A row a family and schedule: exponent in H of K·KL at the largest K, its extreme multiples of S²/4 of the window."""
+    import pandas as pd
+
     steps, out = int(select(data, quantity="kl").steps.max()), []
     paths = select(data, quantity="kl", steps=steps)
     for family, name in dict.fromkeys(zip(paths.family, paths.schedule, strict=True)):

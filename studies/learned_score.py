@@ -15,14 +15,13 @@ All grids start from the true law at γ_0 of the window in which the law is told
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from figures.learned_score import draw
 from studies import learned_parts, learned_verdicts, study
 from studies.learned_laws import FAMILIES, MEMORISED, Learner, learned
 from studies.store import Row
@@ -38,7 +37,7 @@ class Config(study.Config):
 
 def settings(config: Config) -> list[Row]:
     """One setting a family, dimension and part, those of one network together; one a training set for memory."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     out = [
         {"family": name, "dim": dim, "part": part, **shared}
         for name, family in FAMILIES.items()
@@ -79,6 +78,11 @@ PARTS: dict[str, Callable[[Learner, str], list[Row]]] = {
 }
 
 
+def together(setting: Row) -> object:
+    """Settings of one network are computed in one place, after training it once."""
+    return tuple(sorted((key, str(value)) for key, value in setting.items() if key != "part" or value == "memory"))
+
+
 def check(config: Config) -> None:
     """Refuse bad settings before any work."""
     integer("seed", config.seed, 0)
@@ -87,7 +91,9 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
-    study.run(NAME, config, settings(config), partial(compute, config.out), learned_verdicts.report, draw)
+    from figures.learned_score import draw
+
+    study.run(NAME, config, settings(config), partial(compute, config.out), learned_verdicts.report, draw, together)
 
 
 if __name__ == "__main__":

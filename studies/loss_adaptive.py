@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 import tyro
 from rich import box
 from rich.table import Table
 
-from figures import style
-from figures.schedules import grids
 from studies.study import console
 from targets import ArgumentError
 from targets.arguments import integer, refuse
@@ -132,6 +129,11 @@ def _comparison(rows: list[dict], unit: str) -> Table:
 
 
 def _written(config: Config, curve: LossCurve, grid: Grid, rows: list[dict]) -> str:
+    import pandas as pd
+
+    from figures import style
+    from figures.schedules import grids
+
     folder = config.out / NAME
     folder.mkdir(parents=True, exist_ok=True)
     levels = pd.DataFrame(

@@ -19,13 +19,12 @@ mixture of scales.  Schedule: h = c·min(1, t) in OU time from T to δ, started 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from figures.noise_step import draw
 from studies import noise_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row
@@ -95,7 +94,7 @@ def table_of(overshoot: float, steps: int, window: tuple[float, float]) -> Table
 
 def settings(config: Config) -> list[Row]:
     """One setting a family, error and ρ: all K of one line share it."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     return [
         {"family": name, "dim": law(name).dim, "oracle": kind, "size": size, "overshoot": overshoot, **shared}
         for name, family in FAMILIES.items()
@@ -147,6 +146,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figure."""
     check(config)
+    from figures.noise_step import draw
+
     study.run(NAME, config, settings(config), compute, noise_verdicts.report, draw)
 
 

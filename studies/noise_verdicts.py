@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
@@ -18,6 +17,9 @@ from studies.dimension_verdicts import select
 from studies.store import Row, frame
 from studies.study import console
 from verify.rates import fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["supported", "refuted", "undecided"]
 RUNGS = (("marginal", "none"), ("chain", "flow+noise"), ("chain", "reverse"))
@@ -66,7 +68,7 @@ class Leading:
 def exact_rows(rows: list[Row], rung: str, reference: str) -> pd.DataFrame:
     """The KL rows of one rung with the exact denoiser, by K."""
     chosen = select(frame(rows), quantity="kl", oracle="exact", rung=rung, reference=reference)
-    return pd.DataFrame(chosen.sort_values(by="steps", kind="stable"))
+    return chosen.sort_values(by="steps", kind="stable")
 
 
 def marginal_slopes(rows: list[Row]) -> list[Slope]:

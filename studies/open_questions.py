@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
-from figures.open_questions import draw
 from studies import open_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row
@@ -127,7 +126,7 @@ def table_of(sampler: str, grid: Grid) -> Table:
 
 def settings(config: Config) -> list[Row]:
     """One setting a question and law: a dimension of the first, a law of the second, a law and budget of the third."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     quick = config.preset == "quick"
     growing = [
         {"question": 1, "family": name, "dim": dim}
@@ -253,6 +252,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and what they say on each question, draw its figures."""
     check(config)
+    from figures.open_questions import draw
+
     study.run(NAME, config, settings(config), compute, open_verdicts.report, draw)
 
 

@@ -6,9 +6,8 @@ Numbers on some laws settle no question about all laws: every answer's status is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 from rich import box
 from rich.table import Table
 
@@ -17,6 +16,9 @@ from studies.noise_verdicts import rate_status
 from studies.store import Row, frame
 from studies.study import console
 from verify.rates import RateFit, fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUNGS = (
     ("jain_zhang", "chain", "flow+noise"),
@@ -124,6 +126,8 @@ def rate_of(rows: pd.DataFrame) -> str:
 
 def resolved(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows whose error is at most `RESOLVED` of their value."""
+    import pandas as pd
+
     error = 4.0 * rows.stderr.to_numpy(float) + rows.bias.to_numpy(float)
     return pd.DataFrame(rows[error <= RESOLVED * rows.value.to_numpy(float)])
 

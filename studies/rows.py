@@ -2,9 +2,9 @@
 
 `python -m studies.rows NAME --to FILE.csv|FILE.parquet` takes FOLDER/NAME/rows.jsonl, FOLDER being `results` unless told
 otherwise.  Nested fields become columns with dots (setting.family, provenance.commit); a column has one type whatever rows
-lack: integers and booleans with gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so is a
-column of several kinds.  Only the rows of complete settings are taken; of a setting that was computed under several versions
-of the code, those of each (column provenance.code).
+lack: integers and booleans with gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so are a
+column of several kinds and one of integers beyond 64 bits.  Only the rows of complete settings are taken; of a setting that
+was computed under several versions of the code, those of each (column provenance.code).
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import tyro
 
+from figures.load import CELLS, FIELDS, NAME, NoRowsError, fits
 from studies.store import Row, read_rows
 from targets import ArgumentError
 from targets.arguments import one_of, refuse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = (".csv", ".parquet")
 
@@ -44,16 +47,24 @@ class Options:
 def frame(path: Path | str) -> pd.DataFrame:
     """The rows of a rows.jsonl file (or of the folder that holds it), one column a field, in the order of the file.
 
-    Raises `ArgumentError` where there is no such file or no whole row in it.
+    Raises `ArgumentError` where there is no such file or no whole row in it, where it is beyond the bounds of figures/load.py
+    (columns are fields there), and where a row has two fields of one name.
     """
+    import pandas as pd
+
     file = Path(path)
     file = file / "rows.jsonl" if file.is_dir() else file
     if not file.is_file():
         refuse("path", str(file), "a rows.jsonl file, or a folder with one")
-    rows = _complete(read_rows(file))
+    try:
+        rows = _complete(read_rows(file))
+    except NoRowsError as error:
+        raise ArgumentError(f"path = {str(file)!r}: expected a rows.jsonl file: {error}") from error
     if not rows:
         refuse("path", str(file), "a file with the rows of at least one finished setting")
     flat = [_flat(row) for row in rows]
+    if not fits(flat):
+        refuse("path", str(file), f"rows that make a table of at most {FIELDS} columns and {CELLS} cells")
     names = list(dict.fromkeys(name for row in flat for name in row))
     return pd.DataFrame({name: _column([row.get(name) for row in flat]) for name in names})
 
@@ -104,16 +115,22 @@ def _flat(row: Row, prefix: str = "") -> Row:
     """Nested objects as fields with dots."""
     flat: Row = {}
     for key, value in row.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        name = sys.intern(prefix + key)
+        inside = _flat(value, name + ".") if isinstance(value, dict) else {name: value}
+        if len(name) > NAME or len(flat) + len(inside) > FIELDS or flat.keys() & inside.keys():
+            refuse("field of a row", name, f"at most {FIELDS} names of at most {NAME} characters, each once")
+        flat |= inside
     return flat
 
 
 def _column(values: list[Any]) -> pd.Series:
     """One column of one type; None where a row lacks the field."""
+    import pandas as pd
+
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {float}:
         return pd.Series(values, dtype="float64")
-    if kinds == {int}:
+    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
         return pd.Series(values, dtype="Int64" if None in values else "int64")
     if kinds == {bool}:
         return pd.Series(values, dtype="boolean" if None in values else "bool")

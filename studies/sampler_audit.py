@@ -23,7 +23,6 @@ from typing import Annotated
 import torch
 import tyro
 
-from figures.sampler_audit import draw
 from studies import audit_report, study
 from studies.audit_measures import SWEPT, measure
 from studies.store import Row
@@ -116,7 +115,8 @@ def compute(setting: Row, _place: torch.device) -> list[Row]:
 def _swept(library: str, name: str, preset: str) -> list[Row]:
     """How many configurations were planned and tried, then a row for each way to fail, at its smallest configuration."""
     (swept,) = sweep(library, [name], preset)
-    told = {"planned": swept.planned, "tried": swept.tried, "outcomes": dict(swept.counts)}
+    long = {str(steps): share for steps, share in swept.long.items()}
+    told = {"planned": swept.planned, "tried": swept.tried, "outcomes": dict(swept.counts), "long": long}
     rows: list[Row] = [{"quantity": "swept", "value": len(swept.failures), **told}]
     for one in swept.failures:
         found = {key: value for key, value in one.row.items() if key not in ("library", "name", "message")}
@@ -147,6 +147,8 @@ def main(config: Config) -> None:
         if config.json:
             text = json.dumps(audit_report.as_json(list(rows), registry.versions()), indent=1, allow_nan=False)
             config.json.write_text(text + "\n", "utf-8")
+
+    from figures.sampler_audit import draw
 
     study.run(NAME, config, settings(config), compute, report, draw)
 

@@ -6,15 +6,18 @@ Regret is KL/KL(best) − 1 on the same law, window, sampler, rung and K.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
 from studies.dimension_verdicts import select
 from studies.store import Row, frame
 from studies.study import console
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED = 10_000
 """p·n of the rarest atom or component from which a noisy loss is held to 10% regret."""
@@ -40,6 +43,8 @@ def report(rows: list[Row]) -> None:
 
 def sentences(data: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """What the rows say."""
+    import pandas as pd
+
     others = pd.DataFrame(found[(found.schedule != "optimal") & ~found.schedule.str.startswith("marginal_optimal")])
     below = others[others.regret < -1e-9]
     out = [
@@ -57,6 +62,8 @@ def sentences(data: pd.DataFrame, found: pd.DataFrame) -> list[str]:
 
 def _limits(data: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """K·KL of the optimum at the largest K over S²/4, and its extrapolation from the two largest K."""
+    import pandas as pd
+
     best = pd.DataFrame(found[found.schedule == "optimal"])
     parts = []
     for family, group in best.groupby("family", sort=False):

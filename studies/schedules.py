@@ -11,13 +11,12 @@ left for the others; all grids of a family share its window and start from the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from figures.schedules import draw
 from studies import schedule_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row
@@ -99,7 +98,7 @@ def drawn_at_random(seed: int) -> Discrete:
 
 def settings(config: Config) -> list[Row]:
     """One setting a family and schedule, one for its curve, one for its noisy losses."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     out = []
     for name, family in FAMILIES.items():
         if config.preset == "quick" and not family.quick:
@@ -236,6 +235,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
+    from figures.schedules import draw
+
     study.run(NAME, config, settings(config), compute, schedule_verdicts.report, draw)
 
 

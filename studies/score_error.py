@@ -12,13 +12,12 @@ Schedule: h = c·min(1, t) in OU time from T to δ, started from the prior.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from figures.score_error import draw
 from studies import score_verdicts, study
 from studies.store import Row
 from targets import Discrete, Estimate, GaussianMixture, NotAvailableError, Target, get
@@ -133,7 +132,7 @@ def tilted(target: Target, size: float, points: int, seed: int) -> WrongWeights:
 
 def settings(config: Config) -> list[Row]:
     """One setting a family, kind and size of error: both samplers and all K share it."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     return [
         {"family": name, "dim": law(name).dim, "oracle": kind, "size": float(size), **shared}
         for name, family in FAMILIES.items()
@@ -224,6 +223,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and findings, draw its figures."""
     check(config)
+    from figures.score_error import draw
+
     study.run(NAME, config, settings(config), compute, score_verdicts.report, draw)
 
 

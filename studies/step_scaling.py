@@ -13,13 +13,12 @@ Schedule: h = c·min(1, t) in OU time from T to δ; every sampler takes the K st
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-from figures.step_scaling import draw
 from studies import step_verdicts, study
 from studies.dimension_scaling import numbers
 from studies.store import Row
@@ -87,7 +86,7 @@ def table_of(sampler: str, steps: int, window: tuple[float, float]) -> Table:
 
 def settings(config: Config) -> list[Row]:
     """One setting a family and sampler: all K of one line share it."""
-    shared = {k: v for k, v in asdict(config).items() if k not in ("out", "device")}
+    shared = config.varied()
     return [
         {"family": name, "sampler": sampler, "dim": law(name).dim, **shared}
         for name, family in FAMILIES.items()
@@ -158,6 +157,8 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Run the study, print its tables and verdicts, draw its figures."""
     check(config)
+    from figures.step_scaling import draw
+
     study.run(NAME, config, settings(config), compute, step_verdicts.report, draw)
 
 

@@ -13,10 +13,9 @@ extrapolation reaches the rate, or the last doubling took the local slope nearer
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from rich import box
 from rich.table import Table
 
@@ -24,6 +23,9 @@ from studies.dimension_verdicts import select
 from studies.store import Row, frame
 from studies.study import console
 from verify.rates import fit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["supported", "refuted", "undecided"]
 RUNGS = (("path", "reverse SDE"), ("chain", "reverse"), ("chain", "flow+noise"), ("marginal", "none"))

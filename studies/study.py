@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
 import tyro
+from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from studies.store import Row, Store
+from studies.engine import Compute, Engine, connected, results
+from studies.store import Row, StoppedSweepError, Store
 from targets import ArgumentError, NotAvailableError
+from targets.arguments import integer, refuse
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 class InterruptedSweep(KeyboardInterrupt):
     """Ctrl-C during a sweep: what was finished is on disk."""
+
+
+class FailedSettingsError(StoppedSweepError):
+    """Settings that could not be computed; all others are done."""
+
+    def __init__(self, store: Store, causes: dict[str, str], count: int) -> None:
+        told = "".join(f"\n  {setting}: {cause}" for setting, cause in causes.items())
+        super().__init__(
+            f"{len(causes)} of {count} settings failed, and the report needs all of them:{told}\n"
+            f"the rows of the others and each failure's trace are in {store.path}; the same command tries those again"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,17 +54,53 @@ class Config:
     """Seed of whatever the study draws."""
     out: Path = Path("results")
     """Folder for rows; finished rows there are not computed again."""
+    fresh: bool = False
+    """Compute everything again; the rows that are there are moved to a file beside, not deleted."""
+    workers: int | None = None
+    """Processes that share the settings; if none, one for each core, and one where denoisers run on a GPU."""
+    threads: int = 1
+    """Threads of each worker; with one, rows are the same to the bit whatever the number of workers."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler that takes the settings instead, such as tcp://host:8786."""
+
+    def varied(self) -> Row:
+        """What a setting holds of these options: all on which its rows depend."""
+        where = ("out", "device", "fresh", "workers", "threads", "scheduler")
+        return {key: value for key, value in asdict(self).items() if key not in where}
+
+    def engine(self) -> Engine:
+        """Where settings are computed.  Raises `ArgumentError` for what cannot be, before any work."""
+        integer("threads", self.threads, 1)
+        if self.scheduler is not None:
+            if self.workers is not None:
+                refuse("workers", self.workers, "none beside --scheduler: the cluster has its own")
+            with connected(self.scheduler):
+                return Engine(threads=self.threads, scheduler=self.scheduler)
+        one = device(self.device).type != "cpu"
+        return Engine(
+            (1 if one else cpu_count()) if self.workers is None else integer("workers", self.workers, 1), self.threads
+        )
 
 
 def command(main: Callable[[Any], None], config: type[Config], name: str, question: str | None) -> None:
-    """`python -m studies.NAME`: settings from the command line, errors in one line, Ctrl-C with what it left behind."""
+    """`python -m studies.NAME`: settings from the command line, errors in one line, Ctrl-C with what it left behind.
+
+    Runs the `main` of the module under its own name, so that workers find what `__main__` would hide from them.
+    """
     try:
-        main(tyro.cli(config, prog=f"python -m studies.{name}", description=question))
-    except (ArgumentError, NotAvailableError) as error:
+        chosen = tyro.cli(config, prog=f"python -m studies.{name}", description=question)
+        getattr(_named(main.__module__), main.__name__)(chosen)
+    except (ArgumentError, NotAvailableError, StoppedSweepError) as error:
         sys.exit(f"error: {error}")
     except InterruptedSweep as stop:
         console.print(f"\n{stop}")
         sys.exit(130)
+
+
+def _named(module: str) -> ModuleType:
+    """The module; what runs as `__main__`, under the name by which others import it."""
+    spec = sys.modules[module].__spec__
+    return importlib.import_module(spec.name if spec else module)
 
 
 def device(name: str) -> torch.device:
@@ -79,33 +134,46 @@ def writable(name: str, path: Path) -> None:
         ) from error
 
 
-def sweep(store: Store, settings: list[Row], compute: Callable[[Row], list[Row]]) -> list[Row]:
-    """The rows of every setting, computing only what the store does not hold."""
-    rows: list[Row] = []
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(store.study, total=len(settings))
-        for done, setting in enumerate(settings):
-            bar.update(task, description=f"{setting.get('family', '')} d={setting.get('dim', '')}")
-            found = store.get(setting)
-            if found is None:
-                try:
-                    store.add(setting, compute(setting))
-                except KeyboardInterrupt:
-                    raise InterruptedSweep(
-                        f"stopped at setting {done + 1} of {len(settings)}; finished rows are in {store.path}, "
-                        "and the same command goes on from there"
-                    ) from None
-                found = store.get(setting)
-            rows += found or []
-            bar.advance(task)
-    return rows
+def sweep(
+    store: Store,
+    settings: list[Row],
+    compute: Compute,
+    engine: Engine = Engine(),  # noqa: B008 - frozen
+    together: Callable[[Row], object] | None = None,
+) -> list[Row]:
+    """The rows of every setting in their order, computing only what the store does not hold.
+
+    Settings for which `together` gives the same are computed one after another in one place.  One that fails is recorded with
+    its cause, and the others go on; rows are written by this process alone, as they arrive.
+    Raises `FailedSettingsError` once all others are done, `StoppedSweepError` where the sweep cannot go on, and
+    `InterruptedSweep` on Ctrl-C; what is finished is on disk each time.
+    """
+    units: dict[object, list[Row]] = {}
+    missing = [setting for setting in settings if store.get(setting) is None]
+    for setting in missing:
+        units.setdefault(store.key(setting) if together is None else together(setting), []).append(setting)
+    failed: dict[str, str] = {}
+    done = len(settings) - len(missing)
+    arriving = results(engine, compute, list(units.values()))
+    with _progress() as bar, closing(arriving):
+        task = bar.add_task(store.study, total=len(settings), completed=done)
+        try:
+            for item in chain.from_iterable(arriving):
+                if item.rows is None:
+                    store.fail(item.setting, item.cause, item.trace, item.made)
+                    failed[_label(item.setting)] = item.cause
+                else:
+                    store.add(item.setting, item.rows, item.made)
+                done += 1
+                bar.update(task, completed=done, description=_label(item.setting))
+        except KeyboardInterrupt:
+            raise InterruptedSweep(
+                f"stopped at setting {done + 1} of {len(settings)}; finished rows are in {store.path}, "
+                "and the same command goes on from there"
+            ) from None
+    if failed:
+        raise FailedSettingsError(store, failed, len(settings))
+    return [row for setting in settings for row in store.get(setting) or []]
 
 
 def run(
@@ -115,12 +183,35 @@ def run(
     compute: Callable[[Row, torch.device], list[Row]],
     report: Callable[[list[Row]], object],
     draw: Callable[..., list[Path]],
+    together: Callable[[Row], object] | None = None,
 ) -> None:
     """Rows of every setting, the report on them and the figures drawn from them."""
-    place = device(config.device)
+    engine = config.engine()
     folder(config.out)
-    store = Store(config.out, name)
-    rows = sweep(store, settings, lambda setting: compute(setting, place))
+    store = Store(config.out, name, fresh=config.fresh)
+    rows = sweep(store, settings, partial(_placed, compute, config.device), engine, together)
     report(rows)
     drawn = draw(store.path, keys={row["key"] for row in rows})
     console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+
+
+def _placed(compute: Callable[[Row, torch.device], list[Row]], name: str, setting: Row) -> list[Row]:
+    """The setting's rows on the device that `name` means where they are computed."""
+    return compute(setting, device(name))
+
+
+def _label(setting: Row) -> str:
+    """What a setting is called on the progress bar and in messages."""
+    parts = [str(setting[key]) for key in ("family", "part") if setting.get(key)]
+    return ", ".join([*parts, *([f"d={setting['dim']}"] if setting.get("dim") else [])])
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

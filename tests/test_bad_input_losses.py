@@ -165,7 +165,7 @@ ROWS = "".join(f"{g},{v}\n" for g, v in zip(SNR, LOSS, strict=True))
         ("snr,loss\n0.01\n" + ROWS, r"losses: line 2: loss = nan: expected a finite number"),
         ("snr,loss\n" + ROWS + "20,0.01,0.1\n", r"expected a CSV file: .*Expected 2 fields in line 12, saw 3"),
         ("snr,loss\n" + ROWS.replace("\n", ",0.1\n"), r"line 1: columns snr, loss: expected a name for every value"),
-        ('snr,loss\n"0.01,1\n' + ROWS, r"expected a CSV file: .*EOF inside string"),
+        ('snr,loss\n"0.01,1\n' + ROWS, r"expected a CSV file: line 2: unexpected end of data"),
         ("snr,loss\n0.01,1e\n" + ROWS, r"line 2: loss = 1e: expected a finite number"),
     ],
 )

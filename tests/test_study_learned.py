@@ -84,7 +84,7 @@ def test_a_rerun_computes_nothing(swept, capsys):
     before = file.read_bytes()
     with tiny() as patch:
         patch.setattr(learned, "compute", lambda *_: pytest.fail("computed twice"))
-        patch.setattr(learned, "draw", lambda *_, **__: [])
+        patch.setattr("figures.learned_score.draw", lambda *_, **__: [])
         learned.main(config)
     assert file.read_bytes() == before
     text = " ".join(capsys.readouterr().out.split())

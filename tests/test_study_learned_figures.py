@@ -181,4 +181,4 @@ def test_the_front_figure_comes_from_committed_rows_alone(tmp_path, monkeypatch)
     monkeypatch.setattr(picture, "COMMITTED", store.path)
     picture.draw(store.path)
     assert dict(folders) == {f"{NAME}{name}": style.RENDERED if name else style.FRONT for name in FIGURES}
-    assert everything.DRAWERS[NAME] is picture.draw
+    assert everything.drawer(NAME) is picture.draw
