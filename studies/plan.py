@@ -26,6 +26,7 @@ import tyro
 from joblib import cpu_count
 from rich.table import Table
 
+from figures.load import NoRowsError
 from figures.load import rows as stored
 from studies.__main__ import STUDIES
 from studies.engine import pace
@@ -199,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         workers = cpu_count() if options.workers is None else integer("workers", options.workers, 1)
         show(plan(options), workers)
-    except (ArgumentError, NotAvailableError) as error:
+    except (ArgumentError, NotAvailableError, NoRowsError) as error:
         sys.exit(f"error: {error}")
 
 

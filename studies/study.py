@@ -19,6 +19,7 @@ from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from figures.load import NoRowsError
 from studies.engine import Compute, Engine, connected, results
 from studies.store import Row, StoppedSweepError, Store
 from targets import ArgumentError, NotAvailableError
@@ -90,7 +91,7 @@ def command(main: Callable[[Any], None], config: type[Config], name: str, questi
     try:
         chosen = tyro.cli(config, prog=f"python -m studies.{name}", description=question)
         getattr(_named(main.__module__), main.__name__)(chosen)
-    except (ArgumentError, NotAvailableError, StoppedSweepError) as error:
+    except (ArgumentError, NotAvailableError, NoRowsError, StoppedSweepError) as error:
         sys.exit(f"error: {error}")
     except InterruptedSweep as stop:
         console.print(f"\n{stop}")

@@ -22,8 +22,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from targets.arguments import refuse
 from targets.channel import Level
 
-CHUNK_BYTES = 64 * 2**20
-"""Largest (rows, components) array that is held at once where one is needed."""
+CHUNK_BYTES = {"cpu": 2 * 2**20, "cuda": 64 * 2**20}
+"""Largest (rows, components) array that is held at once where one is needed.
+
+Beyond some megabytes a processor's memory is handed back and asked for again, which costs more than small blocks do; a GPU
+wants few large ones.
+"""
+
+LEAST_ROWS = 64
+"""Rows of a block however many components there are: below them a matrix product waits for memory."""
 
 CACHE_BYTES = 2**20
 """Largest (rows, components) array of scores that a processor's cache is taken to hold."""
@@ -130,14 +137,22 @@ def pick(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def by_rows(
-    function: Callable[..., tuple[Tensor, ...]], components: int, *arrays: Tensor, within: int = CHUNK_BYTES
+    function: Callable[..., tuple[Tensor, ...]], components: int, *arrays: Tensor, within: int | None = None
 ) -> tuple[Tensor, ...]:
-    """`function` applied to blocks of rows small enough that (rows, components) stays within so many bytes."""
-    rows = max(1, within // (8 * components))
+    """`function` applied to blocks of rows small enough that (rows, components) stays within so many bytes.
+
+    Unless told otherwise within `CHUNK_BYTES`, but at least `LEAST_ROWS` rows.
+    """
+    rows = rows_at_once(arrays[0], components) if within is None else max(1, within // (8 * components))
     if len(arrays[0]) <= rows:
         return function(*arrays)
     parts = [function(*block) for block in zip(*(a.split(rows) for a in arrays), strict=True)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def rows_at_once(like: Tensor, components: int) -> int:
+    """Rows of a (rows, components) array that is held at once on the device of `like`."""
+    return max(LEAST_ROWS, CHUNK_BYTES["cpu" if like.device.type == "cpu" else "cuda"] // (8 * components))
 
 
 def leave_top_out(responsibility: Float[Tensor, "n m"]) -> tuple[Tensor, Tensor]:

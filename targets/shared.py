@@ -21,7 +21,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from targets.channel import Level
-from targets.components import CHUNK_BYTES, DEVIATIONS, Components, attend, by_rows, held, leave_top_out, span
+from targets.components import DEVIATIONS, Components, attend, by_rows, held, leave_top_out, rows_at_once, span
 
 
 class Shared(Components):
@@ -96,8 +96,8 @@ class Shared(Components):
     @property
     def total_variance(self) -> float:
         mean = self.weights @ self.centres
-        rows = max(1, CHUNK_BYTES // (8 * max(1, self.rank)))
-        squares = [(block - mean).square().sum(-1) for block in self.centres.split(rows)]
+        blocks = self.centres.split(rows_at_once(mean, max(1, self.rank)))
+        squares = [(block - mean).square().sum(-1) for block in blocks]
         return float(self.spread.sum() + self.weights @ torch.cat(squares))
 
     def covariance(self) -> Float[Tensor, "d d"]:

@@ -128,7 +128,8 @@ def test_blocks_of_rows_are_one_batch(monkeypatch):
     for law in (get("curved_mixture"), get("nested_scales"), families(7, 4)["full"][0], families(7, 1)["isotropic"][0]):
         y = normal(50, law.dim)
         whole = law.denoiser(y, AT)
-        monkeypatch.setattr(components, "CHUNK_BYTES", 200)
+        monkeypatch.setattr(components, "CHUNK_BYTES", {"cpu": 200})
+        monkeypatch.setattr(components, "LEAST_ROWS", 1)
         monkeypatch.setattr("targets.separate.CACHE_BYTES", 200)
         torch.testing.assert_close(law.denoiser(y, AT), whole, rtol=1e-13, atol=1e-13)
         monkeypatch.undo()

@@ -142,7 +142,8 @@ def test_blocks_of_rows_do_not_change_the_answer(monkeypatch):
     at = Level.from_snr(1.0)
     y = contracts.states(law, at, 50)[1]
     whole = (law.log_prob(y, at), law.denoiser(y, at), law.posterior_covariance_product(y, y, at), *law.fourier(y))
-    monkeypatch.setattr("targets.components.CHUNK_BYTES", 8 * 4 * 8 * 45)
+    monkeypatch.setattr("targets.components.CHUNK_BYTES", {"cpu": 8 * 4 * 8 * 45})
+    monkeypatch.setattr("targets.components.LEAST_ROWS", 1)
     parts = (law.log_prob(y, at), law.denoiser(y, at), law.posterior_covariance_product(y, y, at), *law.fourier(y))
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
