@@ -64,19 +64,26 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
-    """The rows of a file, those with the given keys where keys are given.
+    """The rows of a file, those with the given keys where keys are given; of a row that is there twice, the later.
 
     Raises `NoRowsError`, naming the command that makes them, where there are none; and for more fields than a table has.
     """
     import pandas as pd
 
-    found = [row for row in rows(path) if keys is None or row["key"] in keys]
+    each = {(row["key"], row["row"]): row for row in rows(path) if keys is None or row["key"] in keys}
+    found = list(each.values())
     if not found:
         study = path.stem if path.stem != "rows" else path.parent.name
         raise NoRowsError(f"rows of {study!r}: none in {path}; make them with python -m studies.{study}")
     if not fits(found):
         raise NoRowsError(f"rows: {path} is no table of at most {FIELDS} columns and {CELLS} cells")
     return pd.DataFrame(found)
+
+
+def again(line: str) -> bool:
+    """Whether a line that is to be written will be read as a row again."""
+    row = _parsed(line.encode())
+    return len(line) < LONGEST and row is not None and _whole(row)
 
 
 def fits(found: Collection[dict[str, Any]]) -> bool:

@@ -10,6 +10,7 @@ import importlib
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import tyro
@@ -18,6 +19,7 @@ from studies import study
 from studies.study import console
 from targets import ArgumentError
 from targets.arguments import integer
+from verify.provenance import code_version
 
 STUDIES = {
     "dimension_scaling": "how the KL of three samplers grows with dimension",
@@ -43,6 +45,10 @@ def main(config: study.Config) -> int:
     """Run them all with the same options; the exit code."""
     integer("seed", config.seed, 0)
     config.engine()
+    for name in STUDIES:  # all of them now: code that is edited later has no part in the rows
+        with suppress(Exception):
+            load(name)
+    code_version()
     failed: dict[str, str] = {}
     done: list[str] = []
     for name in STUDIES:

@@ -234,7 +234,9 @@ def _failing(rows: list[Row], library: str) -> list[str]:
     swept = [row for row in rows if row["quantity"] == "swept" and row["library"] == library]
     runs = f"{sum(row['tried'] for row in swept)} of {sum(row['planned'] for row in swept)} configurations"
     arrays = f"{len(swept)} classes over pairwise covering arrays of their options ({runs})"
-    head = f"\nAs shipped, {arrays}: {len(mine)} failures.\n"
+    met = [max(row["long"].values(), default=0.0) for row in swept if "long" in row]
+    long = f"; at their largest K they met {sum(met) / len(met):.0%} of the options' values" if met else ""
+    head = f"\nAs shipped, {arrays}{long}: {len(mine)} failures.\n"
     out = [head] if swept else []
     for row in mine:
         inside = ", ".join(f"{key}={value!r}" for key, value in row["options"].items()) or "defaults"

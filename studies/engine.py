@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from studies.store import Row, StoppedSweepError
 from targets import ArgumentError
-from verify.provenance import code_version, machine
+from verify.provenance import code_version, surroundings
 
 Compute = Callable[[Row], list[Row]]
 """The rows of a setting.  To be sent to another process it has to be a module's function, or a `partial` of one."""
@@ -113,7 +113,8 @@ def _one(compute: Compute, setting: Row) -> Done:
     except Exception as error:  # the other settings are independent of it
         rows, cause, trace = None, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-8)
     made = {
-        "machine": machine(),
+        **surroundings(),
+        "threads": torch.get_num_threads(),
         "seconds": round(time.process_time() - began, 3),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "pace": pace(),
@@ -140,7 +141,8 @@ def _in_processes(engine: Engine, compute: Compute, units: list[list[Row]]) -> G
     from joblib.externals.loky import BrokenProcessPool
 
     with parallel_config(backend="loky", inner_max_num_threads=engine.threads, initializer=_quiet):
-        pool: Any = Parallel(n_jobs=min(engine.workers, len(units)), return_as="generator_unordered")
+        one: Any = 1  # a task a unit: bundled ones would keep finished rows waiting
+        pool: Any = Parallel(min(engine.workers, len(units)), return_as="generator_unordered", batch_size=one)
         try:
             yield from pool(delayed(computed)(compute, unit, engine.threads, code_version()) for unit in units)
         except OtherCodeError as error:
@@ -172,10 +174,15 @@ def _on_cluster(engine: Engine, compute: Compute, units: list[list[Row]]) -> Gen
         arriving = as_completed(list(futures), loop=client.loop, with_results=True, raise_errors=False)
         try:
             for future, found in arriving:
+                unit = futures.pop(future)
                 if future.status == "finished":
+                    future.release()  # its rows are on their way to disk: nobody computes them again
                     yield found
                 elif future.status == "error" and isinstance(_error(found), KilledWorker):
-                    yield [Done(one, None, f"it kills its workers: {_error(found)}", "", {}) for one in futures[future]]
+                    cause = f"its workers died, for want of memory or because their jobs ended: {_error(found)}"
+                    yield [Done(one, None, cause, "", {}) for one in unit]
+                elif isinstance(_error(found), OtherCodeError):
+                    raise StoppedSweepError(f"{_error(found)}: start the workers again from this checkout")
                 else:
                     raise StoppedSweepError(_lost(engine, _error(found)))
         except (OSError, TimeoutError) as error:

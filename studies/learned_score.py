@@ -93,7 +93,8 @@ def main(config: Config) -> None:
     check(config)
     from figures.learned_score import draw
 
-    study.run(NAME, config, settings(config), partial(compute, config.out), learned_verdicts.report, draw, together)
+    there = partial(compute, config.out.resolve())
+    study.run(NAME, config, settings(config), there, learned_verdicts.report, draw, together)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from figures.load import again
 from figures.load import rows as whole_rows
+from targets.arguments import refuse
 from verify.provenance import code_version, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+
+ADDRESS = {"key", "row", "of", "study", "setting", "provenance"}
+"""Fields that the store gives a row."""
 
 
 class StoppedSweepError(RuntimeError):
@@ -59,14 +64,19 @@ class Store:
     def add(self, setting: Row, rows: list[Row], made: Row | None = None) -> None:
         """Append a setting's rows, with what made them beside the provenance of this process: one write, synced.
 
-        Raises `StoppedSweepError` where the disk takes no more; what was there before is as it was.
+        Raises `ArgumentError` for rows that could not be read again, and `StoppedSweepError` where the disk takes no more;
+        what was there before is as it was.
         """
         key, stamp = self.key(setting), self._stamp(made)
         full = [
             {"key": key, "row": i, "of": len(rows), "study": self.study, **row, "setting": setting, "provenance": stamp}
             for i, row in enumerate(rows)
         ]
-        self._append("".join(json.dumps(row, allow_nan=False) + "\n" for row in full))
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in full]
+        for row, line in zip(rows, lines, strict=True):
+            if ADDRESS & row.keys() or not again(line):
+                refuse("row", row, f"fields other than {', '.join(sorted(ADDRESS))}, and values that can be read again")
+        self._append("".join(lines))
         self._rows[key] = full
 
     def fail(self, setting: Row, cause: str, trace: str, made: Row | None = None) -> None:
@@ -78,20 +88,23 @@ class Store:
         return {**provenance(), **(made or {}), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
     def _append(self, text: str) -> None:
-        with self._lock, self.path.open("ab", buffering=0) as file:
-            before = file.seek(0, os.SEEK_END)
-            rest = memoryview(("" if self._ends_whole() else "\n").encode() + text.encode())
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except OSError as error:
-                with suppress(OSError):
-                    file.truncate(before)
-                raise StoppedSweepError(
-                    f"{self.path} takes no more rows ({error.strerror}); the rows that were finished are there, "
-                    "and the same command goes on from them"
-                ) from error
+        try:
+            with self._lock, self.path.open("ab", buffering=0) as file:
+                before = file.seek(0, os.SEEK_END)
+                rest = memoryview(("" if self._ends_whole() else "\n").encode() + text.encode())
+                try:
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        file.truncate(before)
+                    raise
+        except OSError as error:
+            raise StoppedSweepError(
+                f"{self.path} takes no more rows ({error.strerror}); the rows that were finished are there, "
+                "and the same command goes on from them"
+            ) from error
 
     def _ends_whole(self) -> bool:
         with self.path.open("rb") as file:

@@ -28,6 +28,10 @@ from targets.arguments import integer, refuse
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
+TOLD = 20
+"""Failures that a message lists."""
+
+
 class InterruptedSweep(KeyboardInterrupt):
     """Ctrl-C during a sweep: what was finished is on disk."""
 
@@ -35,8 +39,9 @@ class InterruptedSweep(KeyboardInterrupt):
 class FailedSettingsError(StoppedSweepError):
     """Settings that could not be computed; all others are done."""
 
-    def __init__(self, store: Store, causes: dict[str, str], count: int) -> None:
-        told = "".join(f"\n  {setting}: {cause}" for setting, cause in causes.items())
+    def __init__(self, store: Store, causes: list[tuple[str, str]], count: int) -> None:
+        told = "".join(f"\n  {setting}: {cause}" for setting, cause in causes[:TOLD])
+        told += f"\n  and {len(causes) - TOLD} more" if len(causes) > TOLD else ""
         super().__init__(
             f"{len(causes)} of {count} settings failed, and the report needs all of them:{told}\n"
             f"the rows of the others and each failure's trace are in {store.path}; the same command tries those again"
@@ -68,6 +73,12 @@ class Config:
         """What a setting holds of these options: all on which its rows depend."""
         where = ("out", "device", "fresh", "workers", "threads", "scheduler")
         return {key: value for key, value in asdict(self).items() if key not in where}
+
+    def place(self) -> str:
+        """The device on which workers compute: on a cluster "auto" is the CPU, whatever this machine has."""
+        if self.scheduler is None:
+            return str(device(self.device))
+        return "cpu" if self.device == "auto" else self.device
 
     def engine(self) -> Engine:
         """Where settings are computed.  Raises `ArgumentError` for what cannot be, before any work."""
@@ -153,18 +164,22 @@ def sweep(
     missing = [setting for setting in settings if store.get(setting) is None]
     for setting in missing:
         units.setdefault(store.key(setting) if together is None else together(setting), []).append(setting)
-    failed: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
     done = len(settings) - len(missing)
     arriving = results(engine, compute, list(units.values()))
     with _progress() as bar, closing(arriving):
         task = bar.add_task(store.study, total=len(settings), completed=done)
         try:
             for item in chain.from_iterable(arriving):
-                if item.rows is None:
-                    store.fail(item.setting, item.cause, item.trace, item.made)
-                    failed[_label(item.setting)] = item.cause
-                else:
-                    store.add(item.setting, item.rows, item.made)
+                cause = item.cause
+                try:
+                    if item.rows is not None:
+                        store.add(item.setting, item.rows, item.made)
+                except ArgumentError as error:
+                    cause = str(error)
+                if cause:
+                    store.fail(item.setting, cause, item.trace, item.made)
+                    failed.append((_label(item.setting), cause))
                 done += 1
                 bar.update(task, completed=done, description=_label(item.setting))
         except KeyboardInterrupt:
@@ -190,7 +205,10 @@ def run(
     engine = config.engine()
     folder(config.out)
     store = Store(config.out, name, fresh=config.fresh)
-    rows = sweep(store, settings, partial(_placed, compute, config.device), engine, together)
+    place = config.place()
+    if place != "cpu":
+        settings = [{**setting, "device": place} for setting in settings]  # other random numbers: rows of their own
+    rows = sweep(store, settings, partial(_placed, compute, place), engine, together)
     report(rows)
     drawn = draw(store.path, keys={row["key"] for row in rows})
     console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
@@ -203,7 +221,7 @@ def _placed(compute: Callable[[Row, torch.device], list[Row]], name: str, settin
 
 def _label(setting: Row) -> str:
     """What a setting is called on the progress bar and in messages."""
-    parts = [str(setting[key]) for key in ("family", "part") if setting.get(key)]
+    parts = [str(setting[key]) for key in ("family", "part", "sampler", "schedule", "oracle") if setting.get(key)]
     return ", ".join([*parts, *([f"d={setting['dim']}"] if setting.get("dim") else [])])
 
 

@@ -31,7 +31,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.polynomial import polynomial
-from scipy import special
 from torch import Tensor
 
 from targets.arguments import real, refuse
@@ -276,6 +275,8 @@ def _wave(nu: float, x: np.ndarray) -> np.ndarray:
     trapezoid rule for ∫ cos(x sin φ) cos^{2ν}φ dφ, whose weight is a Gaussian of variance 1/(2ν+2) to the eye; beyond
     twelve of its inverse widths the integral is below 1e-20 and the answer zero.
     """
+    from scipy import special
+
     if nu >= SWITCH:
         width = (2.0 * nu + 2.0) ** -0.5
         angle = 0.3 * width * np.arange(34)

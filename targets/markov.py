@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
-from scipy.special import ndtr
 from torch import Tensor
 
 from targets.arguments import NotAvailableError, array, integer, real, refuse
@@ -146,6 +145,8 @@ class MarkovChain(Target):
             return SumCurve([(Discrete(values[:, None].cpu(), stationary.cpu()).curve, self.length)])
 
         def draw(u: np.ndarray, z: np.ndarray) -> Tensor:
+            from scipy.special import ndtr
+
             uniform = np.concatenate([u[:, None], ndtr(z[:, 1:])], 1)
             return self._walk(torch.as_tensor(uniform, device=values.device))
 

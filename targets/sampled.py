@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from targets.arguments import integer
@@ -34,6 +33,8 @@ MAX_SOBOL = 21201
 
 def normal_net(count: int, dim: int, seed: int) -> np.ndarray:
     """`count` scrambled quasi-random standard normal points in R^dim (plain pseudo-random beyond Sobol's range)."""
+    from scipy.special import ndtri
+
     rng = np.random.default_rng(seed)
     if dim > MAX_SOBOL:
         return rng.standard_normal((count, dim))
@@ -63,6 +64,8 @@ def sampled_curve(
 
     `draw(u, z)` turns a uniform number and dim normals per point into a draw of X, monotone in u where that helps.
     """
+    from scipy.special import ndtr
+
     points, replicates = integer("points", points, 2), integer("replicates", replicates, 4)
     clean, noise = [], []
     for r in range(replicates):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +217,76 @@ def test_threads_are_limited_and_given_back():
 def test_engines_that_cannot_be_are_refused(options, told):
     with pytest.raises(study.ArgumentError, match=re.escape(told)):
         toy_study.Config(**options).engine()
+
+
+def test_every_failure_is_counted_and_told(tmp_path):
+    """Settings of one label that fail for different reasons; those beyond twenty are counted."""
+    settings: list[dict[str, Any]] = [{"family": "same", "index": i} for i in range(30)]
+
+    def compute(setting):
+        if setting["index"] >= 5:
+            raise ValueError(f"number {setting['index']}")
+        return [{"value": 1.0}]
+
+    with pytest.raises(study.FailedSettingsError) as caught:
+        study.sweep(Store(tmp_path, "toy"), settings, compute)
+    told = str(caught.value)
+    assert "25 of 30 settings failed" in told
+    assert told.count("same: ValueError: number") == 20
+    assert "and 5 more" in told
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"key": "mine"},
+        {"of": 3},
+        {"big": 10**400},
+        {"deep": reduce(lambda inner, _: [inner], range(40), [])},
+        {"x" * 300: 1},
+    ],
+)
+def test_rows_that_could_not_be_read_again_are_failures(tmp_path, row):
+    with pytest.raises(study.FailedSettingsError, match="expected fields other than key, of, provenance, row"):
+        study.sweep(
+            Store(tmp_path, "toy"), [{"index": 0}, {"index": 1}], lambda s: [row if s["index"] else {"value": 1}]
+        )
+    kept = list(load.rows(tmp_path / "toy" / "rows.jsonl"))
+    assert [one["setting"] for one in kept] == [{"index": 0}]
+
+
+def test_repeated_rows_are_drawn_once(tmp_path):
+    store = Store(tmp_path, "toy")
+    store.add({"index": 0}, [{"value": 1.0}, {"value": 2.0}])
+    text = store.path.read_text()
+    store.path.write_text(text + text)
+    assert load.load(store.path).value.tolist() == [1.0, 2.0]
+
+
+def test_rows_of_another_device_are_other_rows(monkeypatch, tmp_path):
+    """The settings of a GPU's rows say so: its random numbers are others."""
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(study, "sweep", lambda _, settings, *__: seen.extend(settings) or [])
+    monkeypatch.setattr(study.Config, "place", lambda _: "cuda")
+    monkeypatch.setattr(study.Config, "engine", lambda _: Engine())
+    toy_study.main(toy_study.Config(out=tmp_path))
+    assert {setting["device"] for setting in seen} == {"cuda"}
+    monkeypatch.setattr(study.Config, "place", lambda _: "cpu")
+    seen.clear()
+    toy_study.main(toy_study.Config(out=tmp_path))
+    assert not any("device" in setting for setting in seen)
+
+
+def test_quick_settings_do_not_hold_slow_ones_back(tmp_path):
+    """A slow setting's rows are on disk when the next one still runs, however many quick ones came before."""
+    written: list[float] = []
+
+    class Watched(Store):
+        def add(self, setting, rows, made=None):
+            written.append(time.time() - rows[0]["value"])
+            super().add(setting, rows, made)
+
+    settings: list[dict[str, Any]] = [{"family": str(i), "wait": 0.0 if i < 150 else 0.4} for i in range(158)]
+    study.sweep(Watched(tmp_path, "toy"), settings, toy_study.stamp, Engine(workers=2))
+    assert len(written) == 158
+    assert max(written[-6:]) < 0.35

@@ -126,8 +126,8 @@ def test_the_latest_curve_is_remembered_and_no_other():
     assert frozen_denoiser(first, samplers.ei_sde(GRID)) is kept
     other = frozen_denoiser(second, table)
     np.testing.assert_array_equal(other[0], _integrated(second.curve, table.snr)[0])
-    assert _LATEST.curve is not None
-    assert _LATEST.curve() is second.curve
+    assert _LATEST.latest is not None
+    assert _LATEST.latest[0]() is second.curve
     with pytest.raises(ValueError, match="read-only"):
         kept[0][0] = 1.0
     assert float(kl.path(first, table).value) == float(kl.path(first, table).value)

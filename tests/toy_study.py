@@ -67,6 +67,12 @@ def compute(setting: Row, place: torch.device) -> list[Row]:
     return [{"quantity": "square", "coordinate": i, "value": float(out[:, i].square().mean())} for i in range(3)]
 
 
+def stamp(setting: Row) -> list[Row]:
+    """The time at which the setting was done."""
+    time.sleep(setting["wait"])
+    return [{"value": time.time()}]
+
+
 def report(rows: list[Row]) -> None:
     study.console.print(f"{len(rows)} rows")
 

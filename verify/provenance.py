@@ -42,17 +42,19 @@ def provenance() -> dict[str, Any]:
         "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
         "commit": git.stdout.strip() or "unknown",
         "code": code_version(),
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, str]:
+    """Versions of the libraries, kind of machine, and how many cores it has."""
+    return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "torch": torch.__version__,
-        "machine": machine(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-def machine() -> str:
-    """Kind of machine, and how many cores it has."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
 def _module() -> str:

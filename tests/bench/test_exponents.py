@@ -59,7 +59,7 @@ def forgetful(rung, law, sampler: str):
     def prepare(steps: int):
         known = table(sampler, steps)
         _ = law.curve
-        _LATEST.curve = None
+        _LATEST.latest = None
         return lambda: rung(law, known)
 
     return prepare

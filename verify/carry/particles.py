@@ -44,7 +44,8 @@ def run(
     """`n` final states (n, dim) of the table under the oracle; with `trajectory` all K + 1 states (K + 1, n, dim).
 
     Device and dtype are the target's (`target.to(device=..., dtype=...)`); float32 is refused by the target where its
-    rounding would show.  start: "exact" (p_0), "moment" (N(α_0 E X, σ_0²)) or "prior" (N(0, 1) in vp, N(0, σ_0²) otherwise).
+    rounding would show on states of the law, not on those of a sampler that diverges.
+    start: "exact" (p_0), "moment" (N(α_0 E X, σ_0²)) or "prior" (N(0, 1) in vp, N(0, σ_0²) otherwise).
     Nothing is recorded for differentiation.
     """
     seed, start = integer("seed", seed, 0), one_of("start", start, STARTS)

@@ -29,8 +29,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import softmax
 
 from targets import Estimate, NotAvailableError, Target
 from targets.arguments import one_of, refuse
@@ -237,6 +235,9 @@ def _descended(objective: Objective, levels: np.ndarray, *, central: bool) -> tu
     Drafts take one-sided differences and stop where log KL falls by less than 1e-6 of itself; `central` differences have
     an error of the second order and lead to the stationary grid.
     """
+    from scipy.optimize import minimize
+    from scipy.special import softmax
+
     low, width = levels[0], levels[-1] - levels[0]
 
     def with_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:

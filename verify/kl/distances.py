@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.integrate import quad
 
 from targets import Estimate, NotAvailableError, Target
 from targets.arguments import one_of
@@ -114,6 +113,8 @@ def _gaussian_variation(parts: list[tuple[Moments, int]]) -> tuple[float, float]
         bend = 1.0 - 2.0 * r * a
         log = r * constant + counts @ (r**2 * e**2 / (2.0 * bend) - 0.5 * np.log(bend))
         return float((np.exp(log) / (s**2 - 0.25)).real) / size
+
+    from scipy.integrate import quad
 
     value = doubt = low = piece = 0.0
     for high in (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0):

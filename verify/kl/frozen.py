@@ -30,18 +30,19 @@ class _Latest:
     """What was integrated of the latest curve, by grid: samplers and rungs are compared on the same grids."""
 
     def __init__(self) -> None:
-        self.curve: ReferenceType[Curve] | None = None
-        self.known: OrderedDict[bytes, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self.latest: tuple[ReferenceType[Curve], OrderedDict[bytes, tuple[np.ndarray, np.ndarray]]] | None = None
+        """The curve and its integrals, replaced together: threads may work on different curves."""
 
     def on(self, curve: Curve, snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(P, M) on the grid."""
-        if self.curve is None or self.curve() is not curve:
-            self.curve, self.known = ref(curve), OrderedDict()
-        known, key = self.known, snr.tobytes()
+        latest = self.latest
+        if latest is None or latest[0]() is not curve:
+            latest = self.latest = (ref(curve), OrderedDict())
+        known, key = latest[1], snr.tobytes()
         found = known.get(key)
         if found is None:
             found = known[key] = _integrated(curve, snr)
-            while len(known) > 1 and sum(p.size for p, _ in known.values()) > MOST_ENTRIES:
+            while len(known) > 1 and sum(p.size for p, _ in list(known.values())) > MOST_ENTRIES:
                 known.popitem(last=False)
         return found
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-from scipy.special import log_ndtr, ndtri_exp
 
 from targets import Level
 from targets.quadrature import LineLaw, line_nodes
@@ -91,6 +90,8 @@ class Ranked(ABC):
 
     def _gaussian(self, wanted: np.ndarray, left: np.ndarray) -> np.ndarray:
         """Quantiles of the Gaussian of the same mean and variance."""
+        from scipy.special import ndtri_exp
+
         normal = np.asarray(ndtri_exp(wanted))
         return self.mean + self.scale * np.where(left, normal, -normal)
 
@@ -111,10 +112,14 @@ class RankedMixture(Ranked):
         return _log_sum(np.log(self.weights / self.widths)[:, None] - 0.5 * self._z(x) ** 2) - 0.5 * np.log(2.0 * np.pi)
 
     def log_tails(self, x: np.ndarray) -> Tails:
+        from scipy.special import log_ndtr
+
         z, log_weights = self._z(x), np.log(self.weights)[:, None]
         return _log_sum(log_weights + log_ndtr(z)), _log_sum(log_weights + log_ndtr(-z))
 
     def tail(self, x: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from scipy.special import log_ndtr
+
         z, log_weights = self._z(x), np.log(self.weights)[:, None]
         density = _log_sum(log_weights - np.log(self.widths)[:, None] - 0.5 * z**2) - 0.5 * np.log(2.0 * np.pi)
         return _log_sum(log_weights + log_ndtr(np.where(left, z, -z))), density

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 from dataclasses import asdict, fields
 from pathlib import Path
 from stat import S_ISREG
@@ -51,7 +52,7 @@ def save(file: Path, state: State, target: Target, training: Training) -> None:
         "target": known_by(target),
         "step": state.step,
     }
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    partial = file.with_name(f".{file.name}.{platform.node()}.{os.getpid()}.partial")
     try:
         tensors = {name: value.cpu().contiguous() for name, value in state.tensors().items()}
         _bound(file, sum(value.nbytes for value in tensors.values()) + LONGEST, len(tensors))

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import chdtri
 
 from targets import Estimate
 from targets.arguments import real
@@ -63,6 +62,8 @@ def _exact(h: np.ndarray, values: Values) -> Estimate:
 
 
 def _weighted(h: np.ndarray, values: Values) -> Estimate:
+    from scipy.special import chdtri
+
     errors, v = as_errors(values.stderr), values.values
     design = np.vander(h, 3, increasing=True) / errors[:, None]
     curved, straight = (np.linalg.pinv(design[:, :size]) / errors for size in (3, 2))

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtri, ndtri, stdtrit
 
 from targets import Estimate
 from verify.rates.points import Values, as_errors, points
@@ -107,6 +106,8 @@ def _power(before: float, after: float, ratio: float) -> float:
 
 
 def _weighted(u: np.ndarray, v: np.ndarray, values: Values) -> tuple[float, tuple[float, float]]:
+    from scipy.special import chdtri, ndtri, stdtrit
+
     weight = 1.0 / as_errors(values.relative) ** 2
     centre = (weight * u).sum() / weight.sum()
     spread = (weight * (u - centre) ** 2).sum()
