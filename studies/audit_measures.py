@@ -219,12 +219,12 @@ def agreement(audited: Audited, preset: str) -> list[Row]:
     if audited.stochastic:
         theirs, known = (probe(one, gaussian(), grid) for one in (audited.sampler, ours))
         gap = max(_gap(theirs.mean, known.mean), _gap(theirs.covariance, known.covariance))
-        rows.append({"quantity": "agreement", "law": "anisotropic Gaussian", "of": "law", "value": gap})
+        rows.append({"quantity": "agreement", "law": "anisotropic Gaussian", "compared": "law", "value": gap})
         same_draws = theirs.variables == known.variables
     for name, law in laws(preset).items() if same_draws else ():
         start = reference_states(law, grid, 24)
         states, same = (last_states(one, law, grid, start, seed=1) for one in (audited.sampler, ours))
-        rows.append({"quantity": "agreement", "law": name, "of": "states", "value": _gap(states, same)})
+        rows.append({"quantity": "agreement", "law": name, "compared": "states", "value": _gap(states, same)})
     return rows
 
 
