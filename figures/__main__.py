@@ -21,6 +21,7 @@ FIGURES = (
     "entropy_scaling",
     "learned_score",
     "sampler_audit",
+    "benchmarks",
 )
 """The modules that draw, in the order in which they do."""
 

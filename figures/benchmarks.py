@@ -58,7 +58,10 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
 def _ratios(axis: Any, table: pd.DataFrame) -> None:
     """A line for each rival: every size's ratio to it, and the number to reach."""
     table = table.assign(
-        label=[f"{_short(group)} / {against}" for group, against in zip(table.group, table.against, strict=True)]
+        label=[
+            f"{_short(group).split(' against ')[0]} / {against}"
+            for group, against in zip(table.group, table.against, strict=True)
+        ]
     )
     table = pd.DataFrame(table[table["limit"].notna()])
     groups = list(dict.fromkeys(table["label"]))[::-1]
@@ -82,14 +85,25 @@ def _growth(axis: Any, table: pd.DataFrame) -> None:
     for index, row in enumerate(table.to_dict("records")):
         look = style.cycle(index)
         axis.plot(row["sizes"], row["seconds"], **look)
-        name = row["name"].removeprefix("test_")
-        ends.append((row["sizes"][-1], row["seconds"][-1], f"{name}: {row['last_exponent']:.1f}", look["color"]))
+        variant = row["name"].partition("[")[2].rstrip("]")
+        name = _short(row["group"]).split(" against ")[0]
+        name += f" ({variant})" if variant.isidentifier() else ""
+        ends.append(
+            (
+                row["sizes"][-1],
+                row["seconds"][-1],
+                f"{name} in {row['against']}: {row['last_exponent']:.1f}",
+                look["color"],
+            )
+        )
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("size (K, d, points, atoms or nodes)")
     axis.set_ylabel("CPU seconds")
     axis.set_title("How costs grow: exponent of the last two sizes")
     if ends:
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high * 100.0)  # labels are spread upwards
         style.labels_at_ends(axis, ends)
 
 

@@ -91,7 +91,7 @@ def test_density_against_nodes(benchmark):
     law, known = get("curved_mixture"), table("ddpm", 64)
     fitted(
         benchmark,
-        "resolution (nodes), in tenths",
+        "nodes",
         (10, 20, 40, 80),
         lambda tenths: lambda: density(known, Exact(law), "exact", (tenths / 10,)),
     )
