@@ -34,9 +34,6 @@ def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     for item in document["benchmarks"]:
         told = item["extra_info"]
         quantity = "growth" if "exponent" in told else "ratio" if "ratio" in told else "time"
-        sizes = told.get("sizes")
-        if isinstance(sizes, dict):
-            told = {**told, "sizes": ", ".join(f"{key} {value}" for key, value in sizes.items())}
         group = item["fullname"].split("[")[0].removeprefix("tests/bench/")
         row = {"quantity": quantity, "name": item["name"], "group": group, "best": item["stats"]["min"], **told}
         out.append({"key": item["fullname"], "row": 0, "of": 1, "study": "benchmarks", **row, "provenance": made})

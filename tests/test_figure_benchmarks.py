@@ -21,7 +21,7 @@ def item(name: str, **told) -> dict:
 DOCUMENT = {
     **MADE,
     "benchmarks": [
-        item("test_fast[1]", ratio=0.5, limit=1.0, against="a rival", sizes={"batch": 1, "dim": 2}),
+        item("test_fast[1]", ratio=0.5, limit=1.0, against="a rival", sizes="batch 1, dim 2"),
         item("test_fast[2]", ratio=1.5, limit=1.0, against="a rival", sizes="2 x 2"),
         item("test_free", ratio=3.0, limit=None, against="nothing", sizes="3"),
         item(

@@ -27,3 +27,9 @@ def elapsed(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def noted(benchmark: Any, ratio: float, limit: float | None, against: str, sizes: str) -> None:
+    """Print a ratio, and leave it with its limit (None: no number to reach) for the summary of the benchmarks."""
+    benchmark.extra_info.update(ratio=round(ratio, 3), against=against, limit=limit, sizes=sizes)
+    print(f"\n{sizes}: {ratio:.3f} of {against} (limit {limit})")

@@ -7,11 +7,10 @@ thread.  `torch.compile` is not used; `test_compiling_does_not_pay` puts its rat
 import importlib.util
 import subprocess
 import sys
-import time
-from statistics import median
 
 import pytest
 import torch
+from beside import noted, side_by_side
 
 from targets import Gaussian, GaussianMixture, Level, get
 from verify import Grid, kl, samplers
@@ -28,26 +27,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def side_by_side(first, second, rounds=15, calls=1):
-    """Median of the ratio of CPU times of so many calls, the two run in turn."""
-    first()
-    second()
-    ratios = []
-    for _ in range(rounds):
-        times = []
-        for work in (first, second):
-            start = time.process_time()
-            for _ in range(calls):
-                work()
-            times.append(time.process_time() - start)
-        ratios.append(times[0] / times[1])
-    return median(ratios)
-
-
 def report(benchmark, ratio, against, limit, **sizes):
-    """What the summary of the benchmarks collects; `limit` is the number to reach, None where there is none."""
-    benchmark.extra_info.update(ratio=round(ratio, 3), against=against, limit=limit, sizes=sizes)
-    print(f"\n{sizes}: {ratio:.2f} times {against} (limit {limit})")
+    """The ratio with its sizes by name."""
+    noted(benchmark, ratio, limit, against, ", ".join(f"{key} {value}" for key, value in sizes.items()))
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
@@ -160,7 +142,7 @@ def test_compiling_does_not_pay(benchmark, batch):
         torch.testing.assert_close(compiled(y), law.denoiser(y, LEVEL))
     except Exception as error:
         pytest.skip(f"torch.compile: {type(error).__name__}")
-    ratio = side_by_side(lambda: compiled(y), lambda: law.denoiser(y, LEVEL), calls=max(1, 300 // batch))
+    ratio = side_by_side(lambda: compiled(y), lambda: law.denoiser(y, LEVEL), batch=max(1, 300 // batch))
     report(benchmark, ratio, "the denoiser, not compiled", None, batch=batch, components=64, dim=64)
     benchmark(law.denoiser, y, LEVEL)
 
@@ -200,7 +182,7 @@ def test_gaussian_against_azula(benchmark, batch):
     alpha, sigma = (float(value) for value in schedule(half))
     level = Level(alpha, sigma)
     torch.testing.assert_close(rival(y, half).mean, law.denoiser(y, level))
-    ratio = side_by_side(lambda: law.denoiser(y, level), lambda: rival(y, half).mean, calls=max(1, 300 // batch))
+    ratio = side_by_side(lambda: law.denoiser(y, level), lambda: rival(y, half).mean, batch=max(1, 300 // batch))
     report(benchmark, ratio, "azula's GaussianDenoiser", 1.0, batch=batch, components=1, dim=64)
     benchmark(law.denoiser, y, level)
 

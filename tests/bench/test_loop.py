@@ -15,7 +15,7 @@ import warnings
 
 import pytest
 import torch
-from beside import side_by_side
+from beside import noted, side_by_side
 
 from targets import GaussianMixture, Level
 from verify import Grid, samplers
@@ -47,11 +47,6 @@ def grid(process, size=1):
 def mixture(dim, components=64):
     means = torch.randn(components, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return GaussianMixture.isotropic(torch.full((components,), 1.0 / components), means, 0.5)
-
-
-def noted(benchmark, ratio, limit, against, sizes):
-    benchmark.extra_info.update(ratio=round(ratio, 3), against=against, limit=limit, sizes=sizes)
-    print(f"\n{sizes}: {ratio:.3f} of {against} (limit {limit:.2f})")
 
 
 @pytest.mark.parametrize("components", [64, 512])

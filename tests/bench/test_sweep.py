@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from beside import elapsed
+from beside import elapsed, noted
 
 from studies import study
 from studies.__main__ import STUDIES
@@ -36,11 +36,6 @@ def heavy(setting: Row) -> list[Row]:
     table = samplers.ddpm(Grid.exponential_uniform(8, ou_time=(3.0, 0.1)))
     out = particles.run(table, Exact(get("random_centres", dim=64)), 2**15, seed=setting["index"])
     return [{"value": float(out.square().mean())}]
-
-
-def noted(benchmark, ratio: float, limit: float, against: str, sizes: str) -> None:
-    benchmark.extra_info.update(ratio=round(ratio, 3), against=against, limit=limit, sizes=sizes)
-    print(f"\n{sizes}: {ratio:.3f} of {against} (limit {limit:.2f})")
 
 
 def test_machinery(benchmark, tmp_path):
