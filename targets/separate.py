@@ -117,19 +117,22 @@ class Separate(Components):
         precision, own, bias, logits = self._exponent(at)
         gain = self._stored(at.alpha * self.variances / (at.alpha**2 * self.variances + at.sigma**2))
         pull, state = at.sigma**2 * own, self._centred(y, at)
-        if self.full or self.dim == 1:
+        values = torch.cat([gain, pull], -1)
+        if self.dim == 1:
 
             def rows(block: Tensor) -> tuple[Tensor]:
-                r = logits(block).softmax(-1)
-                return (self._blended(r, gain, block) + r @ pull,)
+                out = logits(block).softmax(-1) @ values
+                return (out[:, :1] * block + out[:, 1:],)
 
-            return by_rows(rows, max(len(pull), self.dim**2), state, within=CACHE_BYTES // 2)[0] + self.offset
-        keys, values = torch.cat([-0.5 * precision, at.alpha * own], -1), torch.cat([gain, pull], -1)
+            return by_rows(rows, len(pull), state)[0] + self.offset
+        keys = torch.cat([-0.5 * self._counted(precision), at.alpha * own], -1)
 
         def attended(block: Tensor) -> tuple[Tensor]:
             out = attend(torch.cat([self._pair(block, block), block], -1), keys, values, bias, 1.0)
-            return (torch.addcmul(out[:, -self.dim :], out[:, : -self.dim], block),)
+            return (self._apply(out[:, : -self.dim], block) + out[:, -self.dim :],)
 
+        if self.full:  # the matrices applied are the largest arrays
+            return by_rows(attended, max(len(pull), self.dim**2), state, within=CACHE_BYTES // 2)[0] + self.offset
         return by_rows(attended, keys.shape[1], state)[0] + self.offset
 
     def posterior_trace(self, y: Float[Tensor, "n d"], at: Level) -> Float[Tensor, " n"]:
