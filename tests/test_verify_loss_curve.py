@@ -13,6 +13,7 @@ from verify import Grid, kl, oracle, samplers
 from verify.kl.discretisation import discretisation
 from verify.loss_curve import LossCurve, _ratio, _refuse_rise
 from verify.losses import Losses, read_losses, simulated_losses
+from verify.span import span
 
 LEVELS, SAMPLES = 100, 1000
 """A run's losses: 1e5 samples in all."""
@@ -213,6 +214,18 @@ def refused(losses: Losses) -> bool:
         assert re.search("rises with snr by .* standard errors", str(error))  # noqa: PT017
         return True
     return False
+
+
+@pytest.mark.parametrize("name", ["two_points", "rare_bit"])
+def test_losses_far_into_a_tail_are_read(name):
+    """Where a loss falls by many e-folds the curve is still the integral of its slope, and nothing is refused."""
+    target = get(name)
+    low, high = span(target)
+    places = np.geomspace(low, high, 1000)
+    for seed in range(6):
+        found = simulated(target, (low, high), seed)
+        defect = np.abs(found.over_steps(places).mmse[0] - found.mmse_rows(places)[0]).max()
+        assert defect <= 1e-6 * float(found.measured.loss.max())
 
 
 def test_losses_that_fall_are_not_refused():

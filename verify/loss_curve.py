@@ -41,6 +41,8 @@ TOLERANCE = 1e-6
 
 PANEL = 0.5
 """Widest panel of log γ on which log ℓ is interpolated; the spline's intervals are whole numbers of panels."""
+FINER = (1, 2, 4, 8, 16)
+"""Into how many parts such a panel is cut in turn, until the curve is within `TOLERANCE`."""
 
 
 class LossCurve(TabulatedCurve):
@@ -64,24 +66,21 @@ class LossCurve(TabulatedCurve):
             slope = np.exp(spline.log_slope(fits, np.log(snr))) / snr
             return np.repeat(np.exp(fits[:, -1:]), len(snr), 1), slope
 
-        super().__init__(
-            points,
-            low,
-            high,
-            head=float(points(np.array([low]))[1][0, 0]),
-            discrete=False,
-            method=f"smooth decreasing regression of {len(measured.snr)} losses",
-            degree=16,
-            panel=width / math.ceil(width / PANEL) * (1.0 + 1e-9),
-            tolerance=None,
-        )
-        self.reach = (low, high)
-        places = np.geomspace(low, high, 1000)
-        defect = np.abs(self.over_steps(places).mmse[0] - self.mmse_rows(places)[0]).max() / float(measured.loss.max())
-        if defect > TOLERANCE:
+        head = float(points(np.array([low]))[1][0, 0])
+        method = f"smooth decreasing regression of {len(measured.snr)} losses"
+        places, largest = np.geomspace(low, high, 1000), float(measured.loss.max())
+        for parts in FINER:
+            panel = width / (parts * math.ceil(width / PANEL)) * (1.0 + 1e-9)
+            super().__init__(
+                points, low, high, head=head, discrete=False, method=method, degree=16, panel=panel, tolerance=None
+            )
+            if np.abs(self.over_steps(places).mmse[0] - self.mmse_rows(places)[0]).max() <= TOLERANCE * largest:
+                break
+        else:
             refuse(
                 "losses", len(measured.snr), "more levels, or smaller errors: no smooth curve goes through these losses"
             )
+        self.reach = (low, high)
 
 
 def _ratio(measured: Losses) -> np.ndarray:
