@@ -187,6 +187,24 @@ def test_gaussian_against_azula(benchmark, batch):
     benchmark(law.denoiser, y, level)
 
 
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_denoiser_against_deepinv(benchmark, batch):
+    """deepinv's closed form for a set of images, all of one weight: never slower."""
+    rival = pytest.importorskip("deepinv", exc_type=ImportError).models.MMSE
+    law = GaussianMixture.isotropic(even(512), normal(512, 64), 0.0)
+    y, atoms = normal(batch, 64, seed=1), normal(512, 64).reshape(512, 1, 8, 8)
+    level = Level.from_snr(4.0, process="ve")
+    denoiser, images = rival(atoms, torch.device("cpu"), torch.float64), y.reshape(batch, 1, 8, 8)
+
+    def other():
+        return denoiser(images, level.sigma).reshape(batch, 64)
+
+    torch.testing.assert_close(other(), law.denoiser(y, level))
+    ratio = side_by_side(lambda: law.denoiser(y, level), other, batch=max(1, 300 // batch))
+    report(benchmark, ratio, "deepinv's MMSE", 1.0, batch=batch, components=512, dim=64)
+    benchmark(law.denoiser, y, level)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pykeops") is None, reason="pykeops is not installed")
 def test_denoiser_against_pykeops(benchmark):
     """Atoms by KeOps' streamed soft-max of −|y − αa|²/2σ² with the atoms as weights: never slower."""
