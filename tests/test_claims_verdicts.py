@@ -195,6 +195,7 @@ def test_a_malformed_claim_is_refused(field, value, words):
         "control": Control("c", {"k": 1}),
         "basis": next(iter(BASES)),
         "window": "w",
+        "formula": "Q",
     }
     with pytest.raises(ArgumentError, match=words):
         Claim(**{**fields, field: value})

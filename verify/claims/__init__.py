@@ -1,6 +1,6 @@
 """Claims of papers, each with a check, a control that must fail, and a verdict computed from measured rows.
 
-claim.py      what a claim, a row and a verdict are
+claim.py      what a claim, a row and a verdict are;  notation.py  the symbols of their formulas
 ledger.py     all of them, and the verdicts on record (expected.json)
 report.py     the ledger as a table, as JSON and as docs/claims.md
 stored.py     rows of studies, read as files

@@ -179,6 +179,7 @@ class Claim:
     `predicted` in words, `tolerance` the number that the check uses for it (0: none).  `control`: has to be refuted.
     `contrast`: has to be supported; for claims that are refuted, so that the check is seen to pass where it should.
     `reference`: what the divergence is taken against.  `study`: shows the same at length.
+    `formula`: LaTeX, without dollars, of what the check compares, in the symbols of notation.py.
     """
 
     id: str
@@ -192,6 +193,7 @@ class Claim:
     control: Control = field(repr=False)
     basis: str
     window: str
+    formula: str
     reference: str = "none needed"
     contrast: Control | None = field(default=None, repr=False)
     study: str | None = None
@@ -201,6 +203,8 @@ class Claim:
         one_of("basis", self.basis, BASES)
         if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
             refuse(f"tolerance of {self.id}", self.tolerance, "a finite number >= 0")
+        if not self.formula.strip() or "$" in self.formula:
+            refuse(f"formula of {self.id}", self.formula, "LaTeX, not empty, without dollar signs")
 
     @property
     def open(self) -> bool:

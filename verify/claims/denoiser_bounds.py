@@ -103,6 +103,9 @@ CLAIMS = (
         0.0,
         geometric,
         Control("every fourth level only", {"build": thinned(samplers.ddpm, 4)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) \le \kappa I(\gamma_K), \qquad "
+        r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) \le \kappa H, \qquad \kappa = "
+        r"\left(\frac{\gamma_K}{\gamma_0}\right)^{1/K} - 1",
         basis="our derivation",
         window="snr 1e-2 to 1e3 in units of d/tr Cov X, K = 1 to 4096",
         reference="reverse SDE",
@@ -118,6 +121,8 @@ CLAIMS = (
         0.0,
         uniform,
         Control("every fourth level only", {"build": thinned(samplers.ddpm, 4)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) \le \frac{1}{2} h_0 \left(\mathrm{mmse}(\gamma_0) - "
+        r"\mathrm{mmse}(\gamma_K)\right), \qquad h_0 = \frac{\gamma_K - \gamma_0}{K}",
         basis="our derivation",
         window="snr 1e-2 to 5 in units of d/tr Cov X, K = 1 to 4096",
         reference="reverse SDE",
@@ -133,6 +138,7 @@ CLAIMS = (
         0.0,
         pairs,
         Control("the sum of the law with weights ∝ w²", {"temper": 2.0}),
+        formula=r"S \le 2\sqrt{2} \sum_{i \ne j} (p_i p_j)^{1/4}",
         basis="our derivation",
         window="snr 0 to infinity",
         study="entropy_scaling",

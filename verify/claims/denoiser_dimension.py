@@ -89,6 +89,7 @@ CLAIMS = (
         0.0,
         free_of_dimension,
         Control("every fourth level only", {"build": thinned(samplers.ddpm, 4)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) \le \kappa H \quad\text{at every } d",
         basis="our derivation",
         window=f"{WINDOW}, K = 64",
         reference="reverse SDE",
@@ -104,6 +105,8 @@ CLAIMS = (
         0.25,
         grows_with_dimension,
         Control("ddpm, which freezes the denoiser, on the same grid", {"build": samplers.ddpm}),
+        formula=r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{EI})}{\partial\log d} = 1 \quad\text{at "
+        r"fixed } H",
         basis="measured here",
         window=f"{WINDOW}, K = 64",
         reference="reverse SDE",
@@ -119,6 +122,9 @@ CLAIMS = (
         0.25,
         jointly,
         Control("ei_sde, which freezes the score, on the same grids", {"build": samplers.ei_sde}),
+        formula=r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})}{\partial\log K} = -1, \qquad "
+        r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})}{\partial\log d} = 0, \qquad "
+        r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})}{\partial\log H} = 1",
         basis="measured here",
         window=f"{GEOMETRIC}, K = 32 to 256",
         reference="reverse SDE",

@@ -153,6 +153,8 @@ CLAIMS = (
         0.05,
         path_equality,
         Control("ddpm with its noise 10% too small", {"build": off(samplers.ddpm, noise=0.9)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) = \mathrm{KL}_{\mathrm{init}} + \frac{1}{2} \sum_k h_k "
+        r"\mathbb{E}\lVert X - \hat m_k\rVert^2 - \left(I(\gamma_K) - I(\gamma_0)\right)",
         basis="identity",
         window="snr 0.05 to 60 d/tr Cov X, K = 8",
         reference="reverse SDE",
@@ -168,6 +170,8 @@ CLAIMS = (
         1e-8,
         mmse_gap,
         Control("ddpm with the denoiser's coefficient 0.1% too large", {"build": off(samplers.ddpm, outputs=1.001)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) = \frac{1}{2} \sum_k \int_{\gamma_k}^{\gamma_{k+1}} "
+        r"\left(\mathrm{mmse}(\gamma_k) - \mathrm{mmse}(\gamma)\right) \mathrm{d}\gamma",
         basis="identity",
         window="snr 0.1 to 30",
         reference="reverse SDE",
@@ -183,6 +187,7 @@ CLAIMS = (
         1e-8,
         i_mmse,
         Control("entropy of the law with weights ∝ w^0.8", {"entropy_of": tempered}),
+        formula=r"\frac{1}{2} \int_0^\infty \mathrm{mmse}(\gamma) \mathrm{d}\gamma = H",
         basis="identity",
         window="snr 0 to infinity",
         study="entropy_scaling",
@@ -197,6 +202,9 @@ CLAIMS = (
         0.01,
         loss_adaptive,
         Control("losses logged at twice their snr", {"scale": 2.0}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) = \min_{\gamma_1, \dots, \gamma_{K-1}} \left[\frac{1}{2} "
+        r"\sum_k h_k \mathrm{mmse}(\gamma_k)\right] - \left(I(\gamma_K) - I(\gamma_0)\right) \quad\text{on "
+        r"the grid read off the losses}",
         basis="our plain reading",
         window="snr 0.05 to 100",
         reference="reverse SDE",

@@ -104,6 +104,8 @@ CLAIMS = (
         0.01,
         density_limit,
         Control("every second level only", {"build": thinned(samplers.ddpm, 2)}),
+        formula=r"\lim_{K\to\infty} K \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) = \frac{1}{4} "
+        r"\int_{\gamma_0}^{\gamma_K} \frac{\lvert\mathrm{mmse}'(\gamma)\rvert}{\rho(\gamma)} \mathrm{d}\gamma",
         basis="our derivation",
         window="snr 0.02 to 100, K = 1024, 2048, 4096",
         reference="reverse SDE",
@@ -119,6 +121,8 @@ CLAIMS = (
         0.01,
         optimal_limit,
         Control("the geometric grid in place of the best", {"grid": _log_snr}),
+        formula=r"\lim_{K\to\infty} K \min_{\gamma_1, \dots, \gamma_{K-1}} \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}) "
+        r"= \frac{S^2}{4}",
         basis="our derivation",
         window="snr 0.02 to 100, K = 64, 128, 256",
         reference="reverse SDE",

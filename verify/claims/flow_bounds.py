@@ -24,7 +24,17 @@ from verify import kl, samplers
 from verify.bounds import jain_zhang as bound
 from verify.claims.claim import Claim, Control, Row, at_most, difference, ratio
 from verify.claims.flow_exponents import IN_DIMENSION, LAWS, SPHERES, STEPS, sphere
-from verify.claims.flow_rungs import RUNG_OF, Window, divergence, in_steps, jain_zhang, locals_of, shown, table
+from verify.claims.flow_rungs import (
+    FORMULA_OF,
+    RUNG_OF,
+    Window,
+    divergence,
+    in_steps,
+    jain_zhang,
+    locals_of,
+    shown,
+    table,
+)
 from verify.claims.laws import law
 from verify.claims.mutate import Build, off
 from verify.grid import Grid
@@ -174,6 +184,10 @@ def _compared(rung: str) -> str:
     return "same grid" + (", each against its own flow+noise (two chains, no common rung)" * (rung == "flow+noise"))
 
 
+def _exponent(variable: str, rung: str, sampler: str) -> str:
+    return rf"\frac{{\partial\log {FORMULA_OF[rung]}(\mathrm{{{sampler}}})}}{{\partial\log {variable}}}"
+
+
 HEUN = {"build": samplers.heun, "rung": "marginal", "families": ("curved mixture",)}
 TWO_STAGES = {"build": samplers.get("dpm_solver_2_ancestral"), "families": ("curved mixture",)}
 
@@ -197,6 +211,8 @@ def _in_steps(rung: str) -> Claim:
             change | {"build": off(change["build"], state=1.01)},
         ),
         contrast=Control(f"{words}, curved mixture", change),
+        formula=rf"\lim_{{K\to\infty}} \left({_exponent('K', rung, 'JZ')} - {_exponent('K', rung, 'EI')}\right) "
+        r"\le -\frac{1}{2}",
         basis="our plain reading",
         window="OU time 2 to 0.1, K = 16 to 54, limit of the local slopes",
         reference=REFERENCES[rung],
@@ -220,6 +236,7 @@ def _in_dimension(rung: str) -> Claim:
         check=partial(check_power_of_dimension, rung=rung),
         control=Control(f"coefficient of the state 1% off, {words}", change | {"build": OFF}),
         contrast=Control(words, change),
+        formula=rf"{_exponent('d', rung, 'JZ')} - {_exponent('d', rung, 'EI')} \le -\frac{{1}}{{2}}",
         basis="our plain reading",
         window="OU time 2 to 0.1, K = 24; quick: d = 30 and 300, scale mixtures 10 and 100; full: d = 30 to 1000 and 300",
         reference=REFERENCES[rung],
@@ -245,6 +262,10 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.1,
         check=check_theorem,
         control=Control("coefficient of the state 1% off, a bias that grows with K", {"build": OFF, "axes": ("K",)}),
+        formula=r"Q = \frac{\mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ})}{(d + \mathbb{E}\lVert X\rVert^2) e^{-T} + d^2 c^3 K "
+        r"+ T \varepsilon_s^2} \le 1 \text{ from the prior}, \qquad \text{if } \varepsilon_s = 0: \quad "
+        r"\frac{\partial\log Q}{\partial\log K}, \quad \frac{\partial\log Q}{\partial\log T}, \quad "
+        r"\frac{\partial\log Q}{\partial\log (1/\delta)}, \quad \frac{\partial\log Q}{\partial\log d} \le 0",
         basis="our plain reading",
         window="ratio: T = 1 to 6 (quick: 1 and 2 off Gaussians), δ = 1e-1 to 1e-4, K from d(log(1/δ) + T) on; far ends "
         "in the rows",

@@ -31,6 +31,10 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=1e-7,
         check=check_one_step,
         control=Control("noise 5% too large", {"build": off(jain_zhang, noise=1.05)}),
+        formula=r"\mathrm{KL}_{\mathrm{local}}(x) = \frac{e^{-2r} \lVert x_{\mathrm{half}}^{\ast} - "
+        r"x_{\mathrm{half}}\rVert^2}{2 (1 - e^{-2r})}, \qquad "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}) = \mathbb{E} "
+        r"\mathrm{KL}_{\mathrm{local}}(x) \quad\text{for one step}",
         basis="identity",
         window="OU time 0.55 to 0.45 and 0.1 to 0.05, one step",
         reference="flow+noise",
@@ -48,6 +52,8 @@ CLAIMS: tuple[Claim, ...] = (
             "marginal KL of a table whose noise is 5% too large, against the right table's chain KL",
             {"marginal_of": off(jain_zhang, noise=1.05)},
         ),
+        formula=r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}) \le \mathrm{KL}_{\mathrm{init}} + \sum_k \mathbb{E} "
+        r"\mathrm{KL}_{\mathrm{local}}(x_k)",
         basis="our derivation",
         window="OU time 3 to 0.05, K = 8 and 24",
         reference="flow+noise",
@@ -63,6 +69,7 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=1e-6,
         check=check_score_evolution,
         control=Control("right side of a law with tilted weights, or another radius", {"tilt": 0.1}),
+        formula=r"\partial_t s = e^{2t} \left(\Delta s + 2 (\nabla s)^{\top} s\right)",
         basis="identity",
         window="OU time 0.1, 0.5 and 1.5",
     ),
@@ -76,6 +83,8 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=1e-7,
         check=check_score_decay,
         control=Control("right side of a law with tilted weights", {"tilt": 0.1}),
+        formula=r"\frac{\mathrm{d}}{\mathrm{d}t} \mathbb{E}\lVert s\rVert^2 = -2 e^{2t} \mathbb{E}\lVert\nabla "
+        r"s\rVert_F^2",
         basis="identity",
         window="OU time 0.5, and 0.4 in d = 8",
     ),
@@ -90,6 +99,8 @@ CLAIMS: tuple[Claim, ...] = (
         check=check_gaussian_half,
         control=Control("variant z_score, denoiser's coefficient 2% too large", {"build": off(Z_SCORE, outputs=1.02)}),
         contrast=Control("variant z_score", {"build": Z_SCORE}),
+        formula=r"\mathbb{E}\lVert z_{\mathrm{half}} - \tilde z_{\mathrm{half}}\rVert^2 \le \frac{1}{2} (u_j - "
+        r"u_{j+2})^3 \int_{u_{j+2}}^{u_j} e^{4t} \mathbb{E}\lVert s'\rVert^2 \mathrm{d}t \quad\text{for JZ}",
         basis="transcribed",
         window="u_{j+2} = H = 0.05",
         reference="probability flow",
@@ -104,6 +115,9 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=1e-6,
         check=check_z_score_half,
         control=Control("denoiser's coefficient 2% too large", {"build": off(Z_SCORE, outputs=1.02)}),
+        formula=r"\mathbb{E}\lVert z_{\mathrm{half}} - \tilde z_{\mathrm{half}}\rVert^2 \le \frac{1}{3} (u_j - "
+        r"u_{j+2})^3 \int_{u_{j+2}}^{u_j} e^{4t} \mathbb{E}\lVert s'\rVert^2 \mathrm{d}t \quad\text{for } "
+        r"\mathrm{JZ}_z, \qquad \frac{1}{4} \text{ in place of } \frac{1}{3} \text{ on } N(0, \lambda)",
         basis="our derivation",
         window="OU time 2 to 1, 0.55 to 0.45, 0.1 to 0.05",
         reference="probability flow",
@@ -118,6 +132,11 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.05,
         check=check_local_error,
         control=Control("denoiser's coefficient 1% too large", {"build": off(jain_zhang, outputs=1.01)}),
+        formula=r"\lim_{h\to 0} \frac{\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}{h^3 e^{2t} "
+        r"\mathbb{E}\lVert s' + s\rVert^2} = 1, \qquad \frac{\partial\log "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}{\partial\log h} = 3, \qquad "
+        r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{EI})}{\partial\log h} = \frac{\partial\log "
+        r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})}{\partial\log h} = 2 \quad\text{for one step}",
         basis="our derivation",
         window="one step from OU time ½, h = t/32 to t/512",
         reference="flow+noise (chain), reverse SDE (path)",
@@ -135,6 +154,10 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.05,
         check=check_variants,
         control=Control("denoiser's coefficient of z_score 1% too large", {"one": off(Z_SCORE, outputs=1.01)}),
+        formula=r"Q = \frac{\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}_z)}"
+        r"{\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}, \qquad "
+        r"Q \ge 1 \text{ on the curved laws}, \qquad Q \le 1 \text{ on } N(0, 100), \qquad "
+        r"Q = \frac{\mathbb{E}\lVert s'\rVert^2}{\mathbb{E}\lVert s' + s\rVert^2} \text{ for one short step}",
         basis="our derivation",
         window="OU time 3 to 0.05, K = 8 (full: 8 and 32); one step from 0.5 and 1.5",
         reference="flow+noise",

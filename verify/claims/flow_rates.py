@@ -33,7 +33,7 @@ from verify.claims.flow_exponents import (
     check_step_cost,
     check_steps,
 )
-from verify.claims.flow_rungs import jain_zhang, overshooting
+from verify.claims.flow_rungs import FORMULA_OF, jain_zhang, overshooting
 from verify.claims.mutate import off
 
 PAPER = "arXiv 2508.16306, Theorem 3.1"
@@ -52,6 +52,7 @@ def _in_steps(name: str, rung: str, order: int, statement: str, reference: str, 
         tolerance=0.1,
         check=partial(check_steps, rung=rung, order=order),
         control=Control("coefficient of the state 1% off, curved mixture", STATE_OFF),
+        formula=rf"\lim_{{K\to\infty}} \frac{{\partial\log {FORMULA_OF[rung]}(\mathrm{{JZ}})}}{{\partial\log K}} = -{order}",
         basis=basis,
         window="OU time 4 to 0.01, K = 16 to 54, limit of the local slopes",
         reference=reference,
@@ -100,6 +101,9 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(
             "noise 1% too large, two points", {"build": off(jain_zhang, noise=1.01), "families": ("two points",)}
         ),
+        formula=r"Q = \frac{\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}; \delta/10) - "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}; \delta)}{N} = \frac{1}{8} e^c (1 - e^{-c})^3, \qquad "
+        r"\lim_{c\to 0} \frac{\partial\log Q}{\partial\log c} = 3, \qquad c = \frac{\log 10}{N}",
         basis="our derivation",
         window="two neighbouring decades of δ, 1e-3 and 1e-4; 6 to 16 steps a decade",
         reference="flow+noise",
@@ -119,6 +123,8 @@ CLAIMS: tuple[Claim, ...] = (
             "coefficient of the state 1% off, spheres of radius d^1.5",
             {"build": off(jain_zhang, state=1.01), "families": ("spheres of radius d^1.5",)},
         ),
+        formula=r"\frac{\partial\log \mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}{\partial\log d} \le 2, "
+        r"\qquad \frac{\partial\log \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ})}{\partial\log d} \le 2",
         basis="our plain reading",
         window="OU time 4 to 0.01; quick: K = 16, d = 3 to 300; full: K = 32, d = 3 to 1000",
         reference="flow+noise",
@@ -134,6 +140,9 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.1,
         check=check_bounded,
         control=Control("coefficient of the state 1% off", {"build": off(jain_zhang, state=1.01), "axes": ("K",)}),
+        formula=r"Q = \frac{\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}{d^2 c^3 K} \le 1, \qquad "
+        r"\frac{\partial\log Q}{\partial\log K} \le 0, \qquad \frac{\partial\log Q}{\partial\log d} \le 0, "
+        r"\qquad \frac{\partial\log Q}{\partial\log (1/\delta)} \le 0",
         basis="our plain reading",
         window="OU time from 4; quick: to 1e-2 … 1e-4, d = 3 to 300; full: to 1e-1 … 1e-6, d = 3 to 1000; K = 16 to 54",
         reference="flow+noise",
@@ -153,6 +162,9 @@ CLAIMS: tuple[Claim, ...] = (
             "noise step half as long again, Gaussian with one null direction",
             {"build": overshooting(1.5), "families": ("Gaussian with one null direction",)},
         ),
+        formula=r"8 \frac{Q(\delta') - Q(\delta)}{\ell(\delta') - \ell(\delta)} = 1, \qquad Q(\delta) = "
+        r"\lim_{K\to\infty} \frac{K^2 "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ})}{\ell(\delta)^2}",
         basis="our derivation",
         window="OU time from 4 to 1e-3 … 1e-11, limits in K",
         reference="flow+noise",
@@ -176,6 +188,8 @@ CLAIMS: tuple[Claim, ...] = (
             },
         ),
         contrast=Control("the chain against flow+noise", {"rung": "flow+noise"}),
+        formula=r"8 \frac{Q(\delta') - Q(\delta)}{\ell(\delta') - \ell(\delta)} = 1, \qquad Q(\delta) = "
+        r"\lim_{K\to\infty} \frac{K^2 \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ})}{\ell(\delta)^2}",
         basis="our plain reading",
         window="OU time from 4 to 1e-3 … 1e-11, limits in K",
         study="early_stopping",
@@ -190,6 +204,8 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.1,
         check=check_noise_step,
         control=Control("coefficient of the state 1% off, curved mixture", STATE_OFF | {"overshoots": (None,)}),
+        formula=r"\lim_{K\to\infty} \frac{\partial\log \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}_{\rho})}{\partial\log "
+        r"K} = -2, \qquad \rho = 0, \frac{1}{2}, 1, 2",
         basis="measured here",
         window="OU time 4 to 0.01, K = 16 to 54 (full: 24 to 81), limit of the local slopes",
         study="noise_step",
@@ -210,6 +226,8 @@ CLAIMS: tuple[Claim, ...] = (
         contrast=Control(
             "the chain against the reverse chain, with the noise step", {"rung": "reverse", "overshoots": (1.0,)}
         ),
+        formula=r"\lim_{K\to\infty} \frac{\partial\log \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}_{\rho})}{\partial\log "
+        r"K} = -1, \qquad \rho = 0",
         basis="our plain reading",
         window="OU time 4 to 0.01, K = 16 to 54 (full: 24 to 81), limit of the local slopes",
         study="noise_step",
@@ -224,6 +242,8 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.05,
         check=check_overshoot,
         control=Control("the marginal, which needs no reference", {"rung": "marginal"}),
+        formula=r"\lim_{\rho\to 0} \frac{\partial\log "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}_{\rho})}{\partial\log (1/\rho)} = 1",
         basis="our derivation",
         window="OU time 4 to 0.01, K = 24, overshoot 1/16 to 1/128",
         reference="flow+noise",

@@ -28,6 +28,14 @@ RUNG_OF = {"flow+noise": "chain", "reverse": "chain", "path": "path", "marginal"
 """Measured quantity -> rung of the claim; the two chains are named by their reference."""
 
 
+FORMULA_OF = {
+    "flow+noise": r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}",
+    "reverse": r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{rev}}",
+    "marginal": r"\mathrm{KL}_{\mathrm{marg}}",
+}
+"""Measured quantity -> its symbol in formulas of claims."""
+
+
 def jain_zhang(grid: Grid, overshoot: float = 1.0) -> Table:
     """The table that stops at the grid's last level after grid.steps steps."""
     return samplers.jain_zhang(grid.beyond(), overshoot=overshoot)

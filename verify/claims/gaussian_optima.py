@@ -222,6 +222,10 @@ CLAIMS = (
         1e-4,
         tangent,
         Control("log γ linear in place of θ", {"best": log_snr}),
+        formula=r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{DDIM}) = \psi\left(1 - \prod_k \cos^2(\theta_k - "
+        r"\theta_{k+1})\right), \qquad \theta_k^{\star} = \theta_0 + \frac{k}{K} (\theta_K - \theta_0), "
+        r"\qquad \lim_{K\to\infty} K^2 \mathrm{KL}_{\mathrm{marg}}(\mathrm{DDIM}; \theta^{\star}) = "
+        r"\frac{(\theta_0 - \theta_K)^4}{4}",
         basis="our derivation",
         window="snr·λ 0.125 to 100, 0.05 to 20, 0.09 to 450",
         study="schedules",
@@ -236,6 +240,9 @@ CLAIMS = (
         1e-6,
         path_optimum,
         Control("the best grid of the marginal KL in its place", {"best": halved_square}),
+        formula=r"1 + \gamma_k^{\star} \lambda = (1 + \gamma_0 \lambda)^{1 - k/K} (1 + \gamma_K \lambda)^{k/K}, "
+        r"\qquad \mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}; \gamma^{\star}) = \frac{K}{2} \left(e^{\Lambda/K} "
+        r"- 1 - \frac{\Lambda}{K}\right)",
         basis="our derivation",
         window="snr·λ 0.125 to 100, 0.05 to 20, 0.09 to 450",
         reference="reverse SDE",
@@ -252,6 +259,12 @@ CLAIMS = (
         1e-4,
         marginal_optimum,
         Control("θ linear, the best of the probability flow, in its place", {"best": angle}),
+        formula=r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{DDPM}) = \psi\left(\sum_k \frac{(b_k - b_{k+1})^2}{b_k (1 - "
+        r"b_K)}\right), \qquad \frac{b_k^{\star}}{b_{k-1}^{\star}} = \frac{1}{2} \left(1 + "
+        r"\left(\frac{b_{k+1}^{\star}}{b_k^{\star}}\right)^2\right), \qquad \lim_{K\to\infty} \max_k "
+        r"\lvert\sin\theta_k^{\star} - \sin\theta_0 - \frac{k}{K} (\sin\theta_K - \sin\theta_0)\rvert = 0, "
+        r"\qquad \lim_{K\to\infty} K^2 \mathrm{KL}_{\mathrm{marg}}(\mathrm{DDPM}; \theta^{\star}) = \frac{4 "
+        r"(\sin\theta_0 - \sin\theta_K)^4}{(1 - b_K)^2}",
         basis="our derivation",
         window="snr·λ 0.125 to 100, 0.05 to 20, 0.09 to 450",
         study="schedules",
@@ -266,6 +279,9 @@ CLAIMS = (
         0.01,
         three_optima,
         Control("the grids of the two marginal objectives exchanged", {"best": (log_sine, angle, halved_square)}),
+        formula=r"Q_i(\gamma^{\star j}) \ge 1.01 Q_i(\gamma^{\star i}), \quad i \ne j, \qquad Q_1 = "
+        r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM}), \quad Q_2 = \mathrm{KL}_{\mathrm{marg}}(\mathrm{DDPM}), "
+        r"\quad Q_3 = \mathrm{KL}_{\mathrm{marg}}(\mathrm{DDIM})",
         basis="our derivation",
         window="snr·λ 0.125 to 100, 0.05 to 20, 0.09 to 450",
         reference="reverse SDE (path), none needed (marginal)",

@@ -202,6 +202,9 @@ CLAIMS = (
         0.01,
         benton_ratio,
         Control("ei_sde with the denoiser's coefficient 10% too large", {"build": off(samplers.ei_sde, outputs=1.1)}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{EI}) \le c^2 d K + c d T + d e^{-2T} \text{ from the prior}, \qquad "
+        r"\lim_{K\to\infty} \frac{\mathrm{KL}_{\mathrm{path}}(\mathrm{EI})}{c^2 d K + c d T} = "
+        r"\frac{T - \frac{1}{2} - \frac{1}{2} \delta^2}{2T - 1 + \log(1/\delta)} \text{ on } N(0, 1)",
         basis="our plain reading",
         window="OU time T = 2 to 6, δ = 1e-1 to 1e-4, K = 8 to 512",
         reference="reverse SDE",
@@ -217,6 +220,11 @@ CLAIMS = (
         0.01,
         conforti_bound,
         Control("the bound held against ei_sde", {"build": samplers.ei_sde}),
+        formula=r"\mathrm{KL}_{\mathrm{path}}(\mathrm{RS}) \le \max_k (t_k - t_{k+1}) (\mathrm{FI}_{\delta} - "
+        r"\mathrm{FI}_T), \qquad \lim_{K\to\infty} \frac{K \mathrm{KL}_{\mathrm{path}}(\mathrm{RS})}{(T - "
+        r"\delta) (\mathrm{FI}_{\delta} - \mathrm{FI}_T)} = \frac{1}{2} - \frac{\int_{\delta}^{T} "
+        r"\mathrm{FI}_t \mathrm{d}t}{\mathrm{FI}_{\delta} - \mathrm{FI}_T} \text{ on } N(0, \lambda) \text{, "
+        r"equal steps}",
         basis="our derivation",
         window="OU time T = 2 to 6, δ = 1e-1 to 1e-4, K = 1 to 128",
         reference="reverse SDE",
@@ -231,6 +239,9 @@ CLAIMS = (
         0.1,
         denoiser_adapts,
         Control("ei_sde in ddpm's place", {"build": samplers.ei_sde}),
+        formula=r"Q = \frac{\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})}{\kappa \left(H(J) + \frac{1}{2} r_J \log(1 + "
+        r"\gamma_K \lambda) + \frac{1}{2} d \log(1 + \gamma_K v)\right)} \le 1, \qquad \frac{\partial\log "
+        r"Q}{\partial\log d} = 0",
         basis="our derivation",
         window="OU time 4 to 1e-3, K = 64, d = 8 to 128",
         reference="reverse SDE",
@@ -246,6 +257,9 @@ CLAIMS = (
         0.1,
         score_pays,
         Control("ddpm in ei_sde's place", {"build": samplers.ddpm}),
+        formula=r"\frac{\partial\log \mathrm{KL}_{\mathrm{path}}(\mathrm{EI})}{\partial\log d} = 1, \qquad "
+        r"\frac{\mathrm{KL}_{\mathrm{path}}(\mathrm{EI}; d) - \mathrm{KL}_{\mathrm{path}}(\mathrm{EI}; "
+        r"d/2)}{d/2} = \mathrm{KL}_{\mathrm{path}}(\mathrm{EI}) \text{ on } N(0, v)",
         basis="our derivation",
         window="OU time 4 to 1e-3, K = 64, d = 8 to 128",
         reference="reverse SDE",

@@ -147,6 +147,10 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(
             "the frozen-score SDE, path KL", {"cases": _others(samplers.ei_sde, "path", SMALL, LARGE, POINTS)}
         ),
+        formula=r"\frac{\partial\log K^{\ast}}{\partial\log d} \le 0.9, \qquad K^{\ast} = \min\lbrace K : Q \le "
+        r"\varepsilon^2\rbrace, \qquad Q = \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}) \text{, } "
+        r"\mathrm{KL}_{\mathrm{chain}}^{\mathrm{f+n}}(\mathrm{JZ}) \text{ or } "
+        r"\mathrm{KL}_{\mathrm{path}}(\mathrm{DDPM})",
         basis="open question",
         window="OU time 4 to 0.01, KL ≤ 0.05 to 0.2; quick: d = 30 and 100, points 8 and 32; full: d to 3000, points to 512",
         reference="named in the rows",
@@ -169,6 +173,8 @@ CLAIMS: tuple[Claim, ...] = (
         contrast=Control(
             "the frozen denoiser, orthogonal points", {"cases": _others(samplers.ddpm, "reverse", POINTS)}
         ),
+        formula=r"\frac{\partial\log K^{\ast}}{\partial\log d} \le 0.9, \qquad K^{\ast} = \min\lbrace K : Q \le "
+        r"\varepsilon^2\rbrace, \qquad Q = \mathrm{KL}_{\mathrm{chain}}^{\mathrm{rev}}(\mathrm{JZ})",
         basis="open question",
         window="OU time 4 to 0.01, KL ≤ 0.1; quick: d = 30 and 100, points 8 and 32; full: d to 3000, points to 512",
         reference="reverse chain",
@@ -193,6 +199,8 @@ CLAIMS: tuple[Claim, ...] = (
             {"families": SCALES, "build": off(ALONE, state=1.01)},
         ),
         contrast=Control("the scale mixture alone", {"families": SCALES}),
+        formula=r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}_{\rho}) \le \mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}), "
+        r"\qquad \rho = 0",
         basis="open question",
         window="OU time 4 to 0.01, K = 32 (full: 16, 32 and 64)",
         study="noise_step",
@@ -208,6 +216,10 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.0,
         check=check_practice,
         control=Control("coefficient of the state 1% off", {"build": off(jain_zhang, state=1.01)}),
+        formula=r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{JZ}) \le \min\lbrace "
+        r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{DDPM}), \mathrm{KL}_{\mathrm{marg}}(\mathrm{EI}), "
+        r"\mathrm{KL}_{\mathrm{marg}}(\mathrm{EM}), \mathrm{KL}_{\mathrm{marg}}(\mathrm{PC})\rbrace "
+        r"\quad\text{at equal evaluations}",
         basis="open question",
         window="OU time 4 to 0.01, 32 evaluations (full: 16, 32 and 64)",
         study="open_questions",

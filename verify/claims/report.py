@@ -13,6 +13,7 @@ from rich.text import Text
 from targets import ArgumentError
 from verify.claims.claim import BASES, Control, Row, Verdict
 from verify.claims.ledger import Entry
+from verify.claims.notation import READING, SYMBOLS
 from verify.claims.stored import Stored, stored
 from verify.provenance import ROOT, provenance
 
@@ -70,6 +71,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "id": claim.id,
         "source": claim.source,
         "statement": claim.statement,
+        "formula": claim.formula,
         "basis": claim.basis,
         "rung": claim.rung,
         "reference": claim.reference,
@@ -140,6 +142,8 @@ def as_markdown(entries: list[Entry], preset: str) -> str:
         rung = claim.rung if claim.reference == "none needed" else f"{claim.rung} ({claim.reference})"
         link = f"[{claim.id}](#{_anchor(claim.id)})"
         lines.append(f"| {link} | {verdict.status} | {rung} | {_cell(verdict.evidence)} | {verdict.margin:+.2g} |")
+    lines += ["", "## Symbols", "", *READING, "", "| symbol | meaning |", "| --- | --- |"]
+    lines += [f"| ${latex}$ | {_cell(meaning)} |" for latex, meaning in SYMBOLS]
     for entry in entries:
         lines += _section(entry)
     return "\n".join(lines) + "\n"
@@ -154,6 +158,10 @@ def _section(entry: Entry) -> list[str]:
         f"## {claim.id}",
         "",
         f"> {claim.statement}",
+        "",
+        "$$",
+        claim.formula,
+        "$$",
         "",
         f"- **Verdict: {verdict.status}.** {verdict.evidence}.",
         f"- Source: {claim.source}. Wording: {BASES[claim.basis]}.",
