@@ -8,6 +8,7 @@ turns the timings of pytest-benchmark into rows (results/benchmarks/rows.jsonl),
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from figures.load import load
 
 COMMITTED = Path(__file__).resolve().parent / "rows" / "benchmarks.jsonl"
 COMMAND = "make bench"
+SIZES = {"steps K": {"K"}, "dimension d": {"d"}, "points, atoms, nodes": {"points", "N", "nodes"}}
+"""Panels of growth, and what their sizes are called in rows."""
+REACHED = {"color": "#0072B2", "marker": "o", "markersize": 3.0}
+PASSED = {"color": "#D55E00", "marker": "X", "markersize": 5.0}
 
 
 def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,13 +46,19 @@ def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
-    """Ratios over their limits on the left, seconds against size on the right."""
+    """Above, ratios and the limits that they are held to; below, seconds against size, a panel for each kind of size."""
     table = load(path, keys)
-    figure, ((left, right),) = style.canvas(11.0, 6.4, 1, 2)
-    _ratios(left, pd.DataFrame(table[table["quantity"] == "ratio"]))
-    _growth(right, pd.DataFrame(table[table["quantity"] == "growth"]))
+    grown = pd.DataFrame(table[table["quantity"] == "growth"])
+    kinds = [size for size, names in SIZES.items() if len(grown) and grown.against.isin(names).any()]
+    figure, lines = style.rows_of(style.WIDTH, 7.4, [1, max(len(kinds), 1)])
+    _ratios(lines[0][0], pd.DataFrame(table[table["quantity"] == "ratio"]))
+    for axis, size in zip(lines[1], kinds, strict=False):
+        _growth(axis, pd.DataFrame(grown[grown.against.isin(SIZES[size])]), size)
+    for axis in lines[1][len(kinds) :]:
+        axis.set_visible(False)
     made = table.iloc[0]["provenance"]
-    figure.suptitle(f"{made['machine']}, {made['time'][:10]}", fontsize=8, x=0.99, ha="right")
+    words = f"{made['machine']}, {made['time'][:10]}; numbers at the ends: exponents of the last two sizes"
+    figure.suptitle(words, fontsize=7, x=0.01, ha="left")
     folder = style.FRONT if path == COMMITTED else style.RENDERED
     return style.save(figure, folder, "benchmarks", made["command"], made["commit"])
 
@@ -56,7 +67,7 @@ def _ratios(axis: Any, table: pd.DataFrame) -> None:
     """A line for each rival: every size's ratio to it, and the number to reach."""
     table = table.assign(
         label=[
-            f"{_short(group).split(' against ')[0]} / {against}"
+            f"{_short(group).split(' against ')[0]} ÷ {against}"
             for group, against in zip(table.group, table.against, strict=True)
         ]
     )
@@ -65,43 +76,34 @@ def _ratios(axis: Any, table: pd.DataFrame) -> None:
     for height, label in enumerate(groups):
         own = table[table["label"] == label]
         axis.plot([own.ratio.min(), own.ratio.max()], [height, height], color="0.75", linewidth=1.0, zorder=1)
-        reached = own.ratio <= own.limit
-        axis.plot(own.ratio[reached], [height] * int(reached.sum()), "o", color="#0072B2", markersize=3.5)
-        axis.plot(own.ratio[~reached], [height] * int((~reached).sum()), "X", color="#D55E00", markersize=6)
+        for reached, looks in ((own.ratio <= own.limit, REACHED), (own.ratio > own.limit, PASSED)):
+            axis.plot(own.ratio[reached], [height] * int(reached.sum()), linestyle="none", **looks)
         for limit in own.limit.unique():
             axis.plot([limit, limit], [height - 0.35, height + 0.35], color="#000000", linewidth=1.2)
     axis.set_yticks(range(len(groups)), groups, fontsize=6.5)
+    axis.set_ylim(-0.6, len(groups) - 0.4)
     axis.set_xscale("log")
-    axis.set_xlabel("time over that of the other; bars: not to be passed; crosses: passed")
-    axis.set_title("Ratios, each measured side by side")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xlabel("time over that of the other, by size; bar: the limit, a cross beyond it")
+    axis.set_title("ratios, each measured side by side")
 
 
-def _growth(axis: Any, table: pd.DataFrame) -> None:
+def _growth(axis: Any, table: pd.DataFrame, size: str) -> None:
     """Seconds against size, the exponent of the last two sizes at each line's end."""
-    ends = []
+    axis.set(xscale="log", yscale="log", xlabel=size, ylabel="CPU seconds", title=f"against {size}")
+    ends, several = [], len(set(table.against)) > 1
     for index, row in enumerate(table.to_dict("records")):
         look = style.cycle(index)
         axis.plot(row["sizes"], row["seconds"], **look)
         variant = row["name"].partition("[")[2].rstrip("]")
-        name = _short(row["group"]).split(" against ")[0]
+        name = re.sub(r" (against|and) (steps|dimension|nodes)$", "", _short(row["group"]))
         name += f" ({variant})" if variant.isidentifier() else ""
-        ends.append(
-            (
-                row["sizes"][-1],
-                row["seconds"][-1],
-                f"{name} in {row['against']}: {row['last_exponent']:.1f}",
-                look["color"],
-            )
-        )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlabel("size (K, d, points, atoms or nodes)")
-    axis.set_ylabel("CPU seconds")
-    axis.set_title("How costs grow: exponent of the last two sizes")
-    if ends:
-        low, high = axis.get_ylim()
-        axis.set_ylim(low, high * 100.0)  # labels are spread upwards
-        style.labels_at_ends(axis, ends)
+        name += f", {row['against']}" if several else ""
+        text = f"{name} {row['last_exponent']:.1f}"
+        ends.append((row["sizes"][-1], row["seconds"][-1], text, look["color"]))
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high * (high / low) ** 0.1)  # labels are spread upwards
+    style.labels_at_ends(axis, ends, 6.0)
 
 
 def _short(group: str) -> str:

@@ -14,6 +14,7 @@ from figures.load import load
 NAME = "dimension_scaling"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
+BOUND = {"color": "0.45", "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "label": "κ I(γ_K), ddpm's bound"}
 FRONT = ("digits in R^D", "digits, leading components", "sphere, radius 2√d")
 
 
@@ -31,44 +32,45 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
     ):
         columns = 3
         height = int(np.ceil(len(chosen) / columns))
-        figure, axes = style.canvas(10.5, 3.3 * height, height, columns)
+        figure, axes = style.canvas(style.WIDTH, 2.5 * height, height, columns)
         for axis, family in zip(axes.flat, chosen, strict=False):
-            _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity)
+            named = name == NAME and family == chosen[-1]
+            _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity, named=named)
         for axis in axes.flat[len(chosen) :]:
             axis.set_visible(False)
-        style.shared_legend(figure, axes.flat[: len(chosen)])
+        if name != NAME:
+            style.shared_legend(figure, axes.flat[: len(chosen)])
         folder = style.FRONT if path == COMMITTED and name == NAME else style.RENDERED
         written += style.save(figure, folder, name, origin["command"], origin["commit"][:12])
     return written
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str) -> None:
+def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str, *, named: bool) -> None:
+    """Lines with bands; at their ends the last slopes, with the names of the lines where there is no legend."""
     group = rows.group.iloc[0]
     kept = pd.DataFrame(rows[rows.quantity == quantity])
     if quantity == "kl":
         kept = pd.DataFrame(kept[kept.steps == kept.steps.min()])
+    axis.set(xscale="log", yscale="log", xlabel="ambient dimension D" if group == "b" else "dimension d")
+    ends = []
     for (sampler, reference), looks in style.SERIES.items():
         series = pd.DataFrame(kept[(kept.sampler == sampler) & (kept.reference == reference)]).sort_values("dim")
         if not len(series):
             continue
-        error = 4 * series.stderr.astype(float) + series.bias.astype(float)
-        axis.errorbar(series.dim, series.value.astype(float), yerr=error, capsize=2, **looks)  # type: ignore[arg-type]
-        style.end_slope(axis, series.dim.to_numpy(float), series.value.to_numpy(float), looks["color"])
+        style.line(axis, series.dim, series.value, style.error(series), looks)
+        text = style.slope_text(series.dim, series.value)
+        text = f"{looks['label']}  {text}" if named else text
+        ends.append((float(series.dim.iloc[-1]), float(series.value.iloc[-1]), text, str(looks["color"])))
         if quantity == "kl" and (sampler, reference) == ("ddpm", "reverse SDE"):
-            axis.plot(
-                series.dim,
-                series.bound.astype(float),
-                color="0.55",
-                lw=1,
-                ls=(0, (1, 1.5)),
-                label="κ I(γ_K), ddpm's bound",
-            )
+            axis.plot(series.dim, series.bound.astype(float), **BOUND)  # type: ignore[arg-type]
+            if named:
+                ends.append((float(series.dim.iloc[-1]), float(series.bound.iloc[-1]), str(BOUND["label"]), "0.35"))
         if quantity == "steps" and series.extrapolated.astype(bool).any():
             far = series[series.extrapolated.astype(bool)]
             axis.plot(
-                far.dim, far.value.astype(float), ls="", marker="o", ms=10, mfc="none", mec="0.5", label="extrapolated"
+                far.dim, far.value.astype(float), ls="", marker="o", ms=7, mfc="none", mec="0.5", label="extrapolated"
             )
-    axis.set(xscale="log", yscale="log", xlabel="ambient dimension D" if group == "b" else "dimension d")
     axis.set_ylabel(f"KL, nats (K = {int(kept.steps.iloc[0])})" if quantity == "kl" else "K*: steps to reach ε²")
     axis.set_title(f"{family}\n({group}) {GROUPS[group]}")
     style.plain_ticks(axis, sorted(set(kept.dim)))
+    style.labels_at_ends(axis, ends)

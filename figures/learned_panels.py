@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from figures import style
 
 NAME = "learned_score"
-COLUMNS, ALONE = 3, 8.0
-"""Panels a row; the width of one that stands alone, in inches, for its legend."""
+COLUMNS = 3
+"""Panels a row."""
 PER_EFOLD = "nats per e-fold of snr: ½ γ E‖·‖²"
 ERRORS = "bars and bands: 4 standard errors and the bias"
 
@@ -47,15 +47,30 @@ def title(group: Group) -> str:
     return f"{group[0]}, d = {group[1]:,}"
 
 
-def panels(count: int, *, title: str, columns: int = COLUMNS, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+def panels(count: int, *, title: str, columns: int = COLUMNS, height: float = 2.3) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, `columns` a row, under a title, and those of its panels that are used."""
     columns = min(count, columns)
     lines = int(np.ceil(count / columns))
-    figure, axes = style.canvas(4.3 * columns if columns > 1 else ALONE, height * lines + 0.6, lines, columns)
-    figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
+    figure, axes = style.canvas(style.WIDTH, height * lines + 0.5, lines, columns)
+    figure.suptitle(title, fontsize=7, x=0.01, ha="left")
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])
+
+
+def legend(figure: Figure, axes: list[Axes]) -> None:
+    """One legend in the place of the panel that is not used, or below all of them."""
+    free = [axis for axis in figure.axes if not axis.get_visible()]
+    if not free:
+        style.shared_legend(figure, axes)
+        return
+    shown: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    free[0].set_visible(True)
+    free[0].set_axis_off()
+    free[0].legend(shown.values(), shown.keys(), loc="center left", borderaxespad=0.0, labelspacing=0.9)
 
 
 def doubt(rows: pd.DataFrame, name: str = "") -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,32 +16,39 @@ NAME = "noise_step"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 LINES = ("curved mixture", "sphere, d = 30")
 """The families whose marginal KL is drawn against K."""
+RHO = "ρ: noise step ÷ next interval"
+UNITY = {"color": "0.6", "linewidth": 0.8, "zorder": 0}
 
 
 def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
-    """One figure of six panels."""
+    """One figure: above, KL against K with a line for each ρ; below, KL against ρ with a line for each law."""
     rows = load(path, keys)
     origin = rows.provenance.iloc[-1]
+    setting = rows.setting.iloc[-1]
     rows = pd.DataFrame(rows[rows.quantity == "kl"])
     families = [str(family) for family in dict.fromkeys(rows.family)]
     exact = pd.DataFrame(rows[rows.oracle == "exact"])
-    figure, axes = style.canvas(11.0, 7.6, 2, 3)
-    first, second, relative, flow, reverse, errors = axes.flat
+    figure, ((first, second, reverse), (relative, flow, errors)) = style.rows_of(style.WIDTH, 5.6, [3, 3])
     chosen = [family for family in LINES if family in families] or families
     rhos = sorted(set(exact.overshoot))
     for axis, family in ((first, chosen[0]), (second, chosen[-1])):
-        _against_steps(axis, _of(exact, "marginal", "none", family), rhos, f"K² × marginal KL\n{family}", 2)
+        _against_steps(axis, _of(exact, "marginal", "none", family), rhos, f"marginal KL\n{family}", 2)
+    words = f"chain KL, reverse\n{chosen[0]}"
+    _against_steps(reverse, _of(exact, "chain", "reverse", chosen[0]), rhos, words)
     _ratios(relative, _of(exact, "marginal", "none"), families)
+    relative.set(yscale="log", xlabel=RHO, ylabel="KL ÷ the one at ρ = 1", title="marginal KL\nevery law, largest K")
+    style.round_ticks(relative)
+    flow.set(xscale="log", yscale="log", xlabel=RHO, ylabel="KL ÷ the one at ρ = 1")
     _ratios(flow, _of(exact, "chain", "flow+noise"), families, lines=False)
-    flow.set(xscale="log", yscale="log", xlabel="ρ: noise step over the next interval", ylabel="KL ÷ the one at ρ = 1")
     rho = np.geomspace(0.8 * min(_positive(exact)), 2.4, 200)
     flow.plot(rho, (1 + rho) ** 4 / (16 * rho), color="0.5", linewidth=1, zorder=1.5)
-    _plain_values(flow)
-    flow.set_title("chain KL, flow+noise\n(line: (1 + ρ)⁴/(16 ρ), the leading term)")
-    relative.set(xlabel="ρ: noise step over the next interval", ylabel="KL ÷ the one at ρ = 1")
-    relative.set_title("marginal KL\n(largest K)")
-    _against_steps(reverse, _of(exact, "chain", "reverse", chosen[0]), rhos, f"chain KL, reverse\n{chosen[0]}")
+    style.round_ticks(flow)
+    flow.set_title("chain KL, flow+noise\nline: (1 + ρ)⁴/(16 ρ), leading term")
     _errors(errors, rows, families)
+    if "start_time" in setting:
+        window = f"jain_zhang with noise step ρ, OU time {setting['start_time']:g} to {setting['stop_time']:g}"
+        words = f"{window}; numbers at the ends: last slopes of KL in K"
+        figure.suptitle(words, fontsize=7, x=0.01, ha="left")
     style.shared_legend(figure, [relative])
     folder = style.FRONT if path == COMMITTED else style.RENDERED
     return style.save(figure, folder, NAME, origin["command"], origin["commit"][:12])
@@ -60,67 +68,67 @@ def _name(rho: float) -> str:
     return f"1/{inverse:.0f}" if 0.0 < rho < 0.5 and abs(inverse - round(inverse)) < 1e-9 else f"{rho:g}"
 
 
+def _looks(families: list[str], family: str) -> dict[str, Any]:
+    """A law's looks; markers are hollow where the colours begin again."""
+    index = families.index(family)
+    return style.cycle(index) | ({"markerfacecolor": "white"} if index >= len(style.PALETTE) else {})
+
+
 def _against_steps(axis: Axes, rows: pd.DataFrame, rhos: list[float], title: str, power: int = 0) -> None:
-    """K^power · KL against K, a line for each ρ, labelled at its end with the last slope of KL."""
+    """K^power · KL against K, a line for each ρ, at its end the last slope of KL (and ρ)."""
+    axis.set(xscale="log", yscale="log", xlabel="steps K", title=title)
+    axis.set_ylabel(f"K{'⁰¹²'[power]} × KL, nats" if power else "KL, nats")
     ends = []
     for index, rho in enumerate(rhos):
         mine = pd.DataFrame(rows[rows.overshoot == rho]).sort_values("steps")
-        looks, value = style.cycle(index), mine.value.to_numpy(float)
         if not len(mine):
             continue
-        scaled = value * mine.steps.to_numpy(float) ** power
-        axis.plot(mine.steps, scaled, **looks)  # type: ignore[arg-type]
-        slope = (
-            np.diff(np.log(value[-2:])) / np.diff(np.log(mine.steps.to_numpy(float)[-2:]))
-            if len(mine) > 1
-            else [np.nan]
-        )
-        text = f"ρ = {_name(float(rho))}  ({float(slope[0]):+.2f})"
+        looks = style.cycle(index) | ({"markerfacecolor": "white"} if index >= len(style.PALETTE) else {})
+        weight = mine.steps.to_numpy(float) ** power
+        scaled, doubt = weight * mine.value.to_numpy(float), weight * style.error(mine)
+        style.line(axis, mine.steps, scaled, doubt, looks)
+        slope = style.slope_text(mine.steps, mine.value, style.error(mine))
+        words = f"ρ = {_name(float(rho))}"
+        text = f"{words}   {slope}"
         ends.append((float(mine.steps.iloc[-1]), float(scaled[-1]), text, str(looks["color"])))
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel="steps K (in brackets: last slope)",
-        ylabel="K² KL, nats" if power else "KL, nats",
-        title=title,
-    )
-    style.labels_at_ends(axis, ends)
-    style.plain_ticks(axis, sorted(set(rows.steps)))
+    style.plain_ticks(axis, sorted(set(rows.steps))[::-2][::-1])
     if power:
-        _plain_values(axis)
-
-
-def _plain_values(axis: Axes) -> None:
-    """Plain numbers on a logarithmic axis of less than a decade."""
-    low, high = axis.get_ylim()
-    ticks = [float(f"{value:.2g}") for value in np.geomspace(1.05 * low, 0.95 * high, 5)]
-    axis.set_yticks(ticks, [f"{value:g}" for value in ticks])
-    axis.minorticks_off()
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high * (high / low) ** 0.12)  # labels are spread upwards
+        style.round_ticks(axis)
+    style.labels_at_ends(axis, ends, 6.0)
 
 
 def _ratios(axis: Axes, rows: pd.DataFrame, families: list[str], lines: bool = True) -> None:
     """KL over the one at ρ = 1, at each family's largest K."""
-    for index, family in enumerate(families):
+    for family in families:
         mine = rows[rows.family == family]
         last = pd.DataFrame(mine[mine.steps == mine.steps.max()]).sort_values("overshoot")
-        base = last[last.overshoot == 1.0].value.to_numpy(float)
-        if len(base):
-            looks = style.cycle(index) | ({} if lines else {"linestyle": "none"})
-            axis.plot(last.overshoot, last.value.astype(float) / base[0], label=family, **looks)  # type: ignore[arg-type]
-    axis.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
+        base = pd.DataFrame(last[last.overshoot == 1.0])
+        if not len(base):
+            continue
+        looks = {**_looks(families, family), "label": family}
+        one, doubt = base.value.to_numpy(float)[0], style.error(base)[0]
+        ratio = last.value.to_numpy(float) / one
+        error = style.error(last) / one + np.where(last.overshoot == 1.0, 0.0, ratio * doubt / one)
+        (style.line if lines else style.points)(axis, last.overshoot, ratio, error, looks)
+    axis.axhline(1.0, **UNITY)
 
 
 def _errors(axis: Axes, rows: pd.DataFrame, families: list[str]) -> None:
-    """What an error adds to the marginal KL, over what it adds without noise; families by their looks of the other panels."""
+    """What an error adds to the marginal KL, over what it adds without noise; laws by their looks of the other panels."""
     marginal = _of(rows, "marginal", "none")
-    exact = marginal[marginal.oracle == "exact"].set_index(["family", "overshoot", "steps"]).value
+    index = ["family", "overshoot", "steps"]
+    exact = marginal[marginal.oracle == "exact"].set_index(index)
     wrong = pd.DataFrame(marginal[marginal.oracle != "exact"])
     for _, group in wrong.groupby(["family", "oracle", "size"], sort=False):
         family = str(group.family.iloc[0])
         last = pd.DataFrame(group[group.steps == group.steps.max()]).sort_values("overshoot")
         at = [(family, rho, steps) for rho, steps in zip(last.overshoot, last.steps, strict=True)]
-        rise = last.value.to_numpy(float) - exact.reindex(at).to_numpy(float)
-        axis.plot(last.overshoot, rise / rise[0], **style.cycle(families.index(family)))  # type: ignore[arg-type]
-    axis.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
-    axis.set(xlabel="ρ: noise step over the next interval", ylabel="rise ÷ the one at ρ = 0")
-    axis.set_title("rise of marginal KL by a denoiser's error\n(each kind and size; largest K)")
+        beside = pd.DataFrame(exact.reindex(at))
+        rise = last.value.to_numpy(float) - beside.value.to_numpy(float)
+        doubt = (style.error(last) + style.error(beside)) / rise[0]
+        style.line(axis, last.overshoot, rise / rise[0], doubt, {**_looks(families, family), "markersize": 2.5})
+    axis.axhline(1.0, **UNITY)
+    axis.set(xlabel=RHO, ylabel="rise ÷ the one at ρ = 0")
+    axis.set_title("marginal KL, rise by an error\neach kind and size, largest K")

@@ -1,7 +1,8 @@
 """Work and precision of every audited sampler: marginal KL on a Gaussian against denoiser evaluations.
 
-Samplers whose points coincide are one line.  Lines of this project's methods, and of more than one sampler, are numbered at
-their ends and named beside in the order of the ends; the others are grey: docs/audit.md has their numbers.
+Samplers whose points coincide are one line.  Lines that this project's methods are on are named at their ends, with how many
+other samplers coincide and the last slope, and coloured by the order that it shows, p where KL falls as evaluations^−2p; the
+other lines are grey: docs/audit.md has their numbers.
 """
 
 from __future__ import annotations
@@ -28,14 +29,13 @@ def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
     """Deterministic samplers on the left, stochastic ones on the right."""
     rows = load(path, keys)
     origin = rows.provenance.iloc[-1]
-    figure, axes = style.canvas(13.5, 8.4, 1, 2, sharey=True)
+    figure, axes = style.canvas(style.WIDTH, 5.4, 1, 2)
     points = pd.DataFrame(rows[rows.quantity == "kl"]) if "evaluations" in rows else pd.DataFrame()
     for axis, stochastic, title in ((axes[0, 0], False, "deterministic"), (axes[0, 1], True, "stochastic")):
         mine = pd.DataFrame(points[points.stochastic == stochastic]) if len(points) else points
+        axis.set_title(f"{title} samplers, marginal KL\nanisotropic Gaussian, d = 3; log-uniform snr, 0.02 to 200")
         _panel(axis, mine)
-        axis.set_title(
-            f"{title} samplers: marginal KL, nats\n(anisotropic Gaussian, d = 3; uniform log-snr, 0.02 to 200)"
-        )
+    axes[0, 0].set_ylabel("marginal KL, nats")
     folder = style.FRONT if path == COMMITTED else style.RENDERED
     return style.save(figure, folder, NAME, origin["command"], origin["commit"][:12])
 
@@ -46,19 +46,25 @@ def _panel(axis: Axes, points: pd.DataFrame) -> None:
         axis.text(0.5, 0.5, "none measured", transform=axis.transAxes, ha="center")
         return
     groups = sorted(merged(points), key=lambda group: -group[2][-1])
-    named = [group for group in groups if _shared(group[0])]
-    for _, x, y in (group for group in groups if not _shared(group[0])):
-        axis.plot(x, y, color="0.75", linewidth=0.7, zorder=1)
-    for number, (names, x, y) in enumerate(named, start=1):
-        look = style.cycle(number - 1)
-        axis.plot(x, y, label=f"{number}  {_label(names)}", **look)  # type: ignore[arg-type]
-        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
-        axis.annotate(str(number), (float(x[-1]), float(y[-1])), fontsize=5.5, color=str(look["color"]), **place)  # type: ignore[arg-type]
-    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=5.8, frameon=False, handlelength=3.2)
+    ends = []
+    for number, (names, x, y) in enumerate(groups):
+        ours = [name.removeprefix("truerate: ") for name in names if name.startswith("truerate: ")]
+        if not ours:
+            axis.plot(x, y, color="0.8", linewidth=0.6, zorder=1)
+            continue
+        slope = style.slope_text(x, y)
+        color = style.PALETTE[_order(x, y) % len(style.PALETTE)]
+        axis.plot(x, y, color=color, marker=style.MARKERS[number % len(style.MARKERS)], markersize=2.8)
+        more = f" (+{len(names) - 1})" if len(names) > 1 else ""
+        ends.append((float(x[-1]), float(y[-1]), f"{ours[0]}{more}  {slope}", color))
+    style.labels_at_ends(axis, ends, 6.0)
 
 
-def _shared(names: list[str]) -> bool:
-    return len(names) > 1 or names[0].startswith("truerate: ")
+def _order(x: np.ndarray, y: np.ndarray) -> int:
+    """Half the last slope of KL, the order of the law's error, as the nearest whole number."""
+    if len(x) < 2 or y[-1] <= 10.0 * FLOOR:
+        return 0
+    return max(0, round(-0.5 * float(np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2]))))
 
 
 def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray]]:
@@ -74,10 +80,3 @@ def merged(points: pd.DataFrame) -> list[tuple[list[str], np.ndarray, np.ndarray
         else:
             groups.append(([str(name)], x, y))
     return groups
-
-
-def _label(names: list[str]) -> str:
-    ours = [name.removeprefix("truerate: ") for name in names if name.startswith("truerate: ")]
-    first = ours[0] if ours else names[0].split(": ", 1)[1]
-    first = first if len(first) <= 40 else first[:37] + "…"
-    return first if len(names) == 1 else f"{first} and {len(names) - 1} more"

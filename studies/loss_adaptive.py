@@ -1,7 +1,5 @@
 """The best grid for your own training run: losses in, grid, predicted path KL and every schedule in use beside it out.
 
-    python -m studies.loss_adaptive losses.csv --prediction epsilon --weighting mean --dim 3072 --steps 32
-
 The CSV has one column of noise levels (snr, logsnr, sigma, ou_time or timestep), one named loss and, where known, one
 named stderr.  The predicted path KL is ddpm's, of a denoiser whose loss is the least possible; what an imperfect one adds
 is no matter of the grid.
@@ -9,20 +7,20 @@ is no matter of the grid.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from rich import box
 from rich.table import Table
 
-from studies.study import console
+from studies.study import folder
 from targets import ArgumentError
 from targets.arguments import integer, refuse
 from verify import Grid, kl
+from verify.command import Command, Json, console, writable, write_json
 from verify.in_use import SCHEDULES, schedule
 from verify.loss_curve import LossCurve
 from verify.losses import read_losses
@@ -44,7 +42,7 @@ LARGEST_TABLE = 2**20
 class Config:
     """Losses of a training run, and what they are."""
 
-    losses: Annotated[Path, tyro.conf.Positional]
+    losses: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="LOSSES.csv")]
     """CSV file: a column of noise levels, loss, and stderr where known."""
     prediction: Literal["x0", "epsilon", "v", "score", "flow"]
     """What the network predicts."""
@@ -52,18 +50,20 @@ class Config:
     """Over coordinates; a loss with a further weight has to be divided by it first."""
     steps: int = 32
     """K."""
-    dim: int | None = None
+    dim: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Number of coordinates: makes totals of a mean; without it KL is per coordinate."""
     process: Literal["vp", "ve", "flow"] | None = None
     """Whose σ the column sigma holds, or the score."""
-    betas: str | None = None
+    betas: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """β table of the column timestep: linear, scaled_linear, or a file of numbers."""
-    low: float | None = None
+    low: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Lowest snr of the grid; the lowest measured one if not given."""
-    high: float | None = None
+    high: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Highest snr of the grid; the highest measured one if not given."""
     out: Path = Path("results")
     """Folder for the grid (CSV) and its figure."""
+    json: Json = None
+    """Write the grid and what each schedule costs to this file; - is standard output, all else goes to standard error."""
 
 
 def betas_of(name: str | None) -> np.ndarray | None:
@@ -103,6 +103,7 @@ def compared(curve: LossCurve, steps: int, window: tuple[float, float]) -> list[
 def main(config: Config) -> None:
     """Print the comparison, write the grid as CSV and the figure."""
     integer("steps", config.steps, 1)
+    writable("json", config.json)
     curve = LossCurve(
         read_losses(
             config.losses,
@@ -113,22 +114,46 @@ def main(config: Config) -> None:
             dim=config.dim,
         )
     )
-    window = (config.low or curve.reach[0], config.high or curve.reach[1])
+    low, high = curve.reach
+    window = (low if config.low is None else config.low, high if config.high is None else config.high)
     if not curve.reach[0] <= window[0] < window[1] <= curve.reach[1]:
         refuse(
             "(low, high)", window, f"a window within the measured levels, {curve.reach[0]:.6g} to {curve.reach[1]:.6g}"
         )
     grid = Grid.optimal(curve, steps=config.steps, snr=window)
     rows = compared(curve, config.steps, window)
-    console.print(_comparison(rows, "nats" if config.weighting == "sum" or config.dim else "nats per coordinate"))
+    unit = "nats" if config.weighting == "sum" or config.dim else "nats per coordinate"
+    folder(config.out / NAME)
+    console.print(_comparison(rows, unit))
     console.print(_written(config, curve, grid, rows), soft_wrap=True)
+    write_json(config.json, as_json(rows, grid, window, unit))
+
+
+def as_json(rows: list[dict], grid: Grid, window: tuple[float, float], unit: str) -> dict[str, Any]:
+    """The best grid, and the predicted path KL on every schedule's, the least first."""
+    return {
+        "command": NAME,
+        "provenance": provenance(),
+        "unit": unit,
+        "window": {"snr": list(window)},
+        "steps": grid.steps,
+        "grid": {"snr": grid.snr.tolist(), "logsnr": np.log(grid.snr).tolist(), "ou_time": grid.ou_time.tolist()},
+        "schedules": [
+            {key: row[key] for key in ("schedule", "steps", "rung", "value", "stderr")} for row in _costs(rows)
+        ],
+    }
+
+
+def _costs(rows: list[dict]) -> list[dict]:
+    """Every schedule's cost, the least first."""
+    return sorted((row for row in rows if row["quantity"] == "kl"), key=lambda row: row["value"])
 
 
 def _comparison(rows: list[dict], unit: str) -> Table:
     sheet = Table(box=box.SIMPLE_HEAD, title=f"path KL of ddpm as the losses predict it, {unit}")
     for column in ("schedule", "path KL", "± stderr", "over the best"):
         sheet.add_column(column, justify="left" if column == "schedule" else "right")
-    costs = sorted((row for row in rows if row["quantity"] == "kl"), key=lambda row: row["value"])
+    costs = _costs(rows)
     best = next(row["value"] for row in costs if row["schedule"] == "optimal")
     for row in costs:
         over = row["value"] / best
@@ -142,12 +167,11 @@ def _written(config: Config, curve: LossCurve, grid: Grid, rows: list[dict]) -> 
     from figures import style
     from figures.schedules import grids
 
-    folder = config.out / NAME
-    folder.mkdir(parents=True, exist_ok=True)
+    place = config.out / NAME
     levels = pd.DataFrame(
         {"snr": grid.snr, "logsnr": np.log(grid.snr), "sigma_over_alpha": grid.snr**-0.5, "ou_time": grid.ou_time}
     )
-    levels.to_csv(folder / "grid.csv", index=False)
+    levels.to_csv(place / "grid.csv", index=False)
     figure, axes = style.canvas(6.4, 4.8, 1, 1)
     grids(axes[0, 0], pd.DataFrame(rows), config.losses.name)
     kept = (curve.measured.snr >= grid.snr[0]) & (curve.measured.snr <= grid.snr[-1])
@@ -155,12 +179,20 @@ def _written(config: Config, curve: LossCurve, grid: Grid, rows: list[dict]) -> 
     axes[0, 0].plot(np.log(curve.measured.snr[kept]), heights, ".", color="#D55E00", markersize=3, label="measured")
     style.shared_legend(figure, axes.flat)
     origin = provenance()
-    drawn = style.save(figure, folder, "grids", origin["command"], origin["commit"][:12])
-    return f"grid   {folder / 'grid.csv'} (noisiest level first)\nfigure {', '.join(str(path) for path in drawn)}"
+    drawn = style.save(figure, place, "grids", origin["command"], origin["commit"][:12])
+    return f"grid   {place / 'grid.csv'} (noisiest level first)\nfigure {', '.join(str(path) for path in drawn)}"
 
+
+COMMAND = Command(
+    Config,
+    "python -m studies.loss_adaptive",
+    __doc__,
+    (
+        ("losses.csv --prediction epsilon --weighting mean", "KL per coordinate"),
+        ("losses.csv --prediction epsilon --weighting mean --dim 3072 --steps 16", "KL of all 3,072, 16 steps"),
+        ("losses.csv --prediction v --weighting sum --json grid.json", "the grid as a file"),
+    ),
+)
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, prog=f"python -m studies.{NAME}", description=__doc__))
-    except ArgumentError as error:
-        sys.exit(f"error: {error}")
+    COMMAND.run(main)

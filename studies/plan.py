@@ -1,7 +1,5 @@
 """What a study would cost before it is run: settings, core time, memory, and wall time on n workers.
 
-    python -m studies.plan dimension_scaling --preset full --workers 8
-
 Costs are measured ones.  Every row says how many CPU seconds its setting took, how much memory its process had, and how fast
 the machine is; the rows in the folder and those committed with the code are asked, the newest first, and seconds are scaled
 by the ratio of paces.  A setting that was never run is taken to cost what its like did, by the power law through those of
@@ -14,27 +12,26 @@ from __future__ import annotations
 import heapq
 import importlib
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 from joblib import cpu_count
 from rich.table import Table
 
-from figures.load import NoRowsError
 from figures.load import rows as stored
-from studies.__main__ import STUDIES
+from studies.console import STUDIES
 from studies.engine import pace
 from studies.store import Row, Store
-from studies.study import Config, console
-from targets import ArgumentError, NotAvailableError
+from studies.study import FAILURES, Config, console
+from targets import NotAvailableError
 from targets.arguments import integer, one_of
-from verify.provenance import ROOT
+from verify.command import Command, Json, writable, write_json
+from verify.provenance import ROOT, provenance
 
 COMMITTED = ROOT / "figures" / "rows"
 ANY = ("seed", "preset", "dim")
@@ -45,14 +42,16 @@ ANY = ("seed", "preset", "dim")
 class Options:
     """What to plan."""
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """The study, such as dimension_scaling."""
     preset: Literal["quick", "full"] = "full"
     """The preset to plan."""
-    workers: int | None = None
+    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Worker processes; if none, one for each core."""
     out: Path = Path("results")
     """Folder of rows: settings that are finished there cost nothing, and its costs are the first to be believed."""
+    json: Json = None
+    """Write the plan to this file; - is standard output, and the table goes to standard error."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def show(found: Plan, workers: int) -> None:
     console.print(f"memory     {found.peak_mib:.0f} MiB a worker, {workers * found.peak_mib / 1024:.1f} GiB in all")
     console.print(f"longest    {duration(max(found.units, default=0.0))}: no number of workers takes less")
     table = Table("workers", "wall time", "cores busy")
-    for count in sorted({1, 2, 4, 8, 16, 32, 64, workers}):
+    for count in _counts(workers):
         wall = found.wall_seconds(count)
         busy = found.core_seconds / (count * wall) if wall else 0.0
         mark = " *" if count == workers else ""
@@ -194,15 +193,48 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command; what is refused is one line and exit code 1."""
-    options = tyro.cli(Options, prog="python -m studies.plan", description=__doc__, args=arguments)
-    try:
-        workers = cpu_count() if options.workers is None else integer("workers", options.workers, 1)
-        show(plan(options), workers)
-    except (ArgumentError, NotAvailableError, NoRowsError) as error:
-        sys.exit(f"error: {error}")
+def as_json(name: str, found: Plan, workers: int) -> Row:
+    """The plan: core and wall time in seconds, memory in MiB, the settings that are still to be computed with their costs."""
+    return {
+        "study": name,
+        "provenance": provenance(),
+        "settings": found.settings,
+        "finished": found.settings - len(found.missing),
+        "core_seconds": found.core_seconds,
+        "share_measured": found.share_measured,
+        "peak_mib": found.peak_mib,
+        "workers": workers,
+        "wall_seconds": {str(count): found.wall_seconds(count) for count in _counts(workers)},
+        "missing": [
+            {"setting": setting, "seconds": cost.seconds, "peak_mib": cost.peak_mib, "measured": cost.measured}
+            for setting, cost in found.missing
+        ],
+    }
 
+
+def _counts(workers: int) -> list[int]:
+    return sorted({1, 2, 4, 8, 16, 32, 64, workers})
+
+
+def main(options: Options) -> None:
+    """Refuse what is wrong, then show the plan."""
+    writable("json", options.json)
+    workers = cpu_count() if options.workers is None else integer("workers", options.workers, 1)
+    found = plan(options)
+    show(found, workers)
+    write_json(options.json, as_json(options.name, found, workers))
+
+
+COMMAND = Command(
+    Options,
+    "python -m studies.plan",
+    __doc__,
+    (
+        ("dimension_scaling", "the full preset on every core here"),
+        ("step_scaling --preset full --workers 8", "on eight"),
+        ("learned_score --json plan.json", "with every setting's cost, as a file"),
+    ),
+)
 
 if __name__ == "__main__":
-    main()
+    COMMAND.run(main, failures=FAILURES)

@@ -1,10 +1,10 @@
-"""The rows of a study as one table: a DataFrame, a CSV file, a Parquet file.
+"""The rows of a study as one table: a DataFrame, a CSV file, a Parquet file; or as they are, in one JSON document.
 
-`python -m studies.rows NAME --to FILE.csv|FILE.parquet` takes FOLDER/NAME/rows.jsonl, FOLDER being `results` unless told
-otherwise.  Nested fields become columns with dots (setting.family, provenance.commit); a column has one type whatever rows
-lack: integers and booleans with gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so are a
-column of several kinds and one of integers beyond 64 bits.  Only the rows of complete settings are taken; of a setting that
-was computed under several versions of the code, those of each (column provenance.code).
+The rows are those of FOLDER/NAME/rows.jsonl, FOLDER being `results` unless told otherwise.  In a table nested fields become
+columns with dots (setting.family, provenance.commit); a column has one type whatever rows lack: integers and booleans with
+gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so are a column of several kinds and one
+of integers beyond 64 bits.  Only the rows of complete settings are taken; of a setting that was computed under several
+versions of the code, those of each (column provenance.code).
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from figures.load import CELLS, FIELDS, NAME, NoRowsError, fits
-from studies.store import Row, read_rows
+from studies.store import Row, StoppedSweepError, read_rows
 from targets import ArgumentError
 from targets.arguments import one_of, refuse
+from verify.command import Command, Json, console, writable, write_json
+from verify.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +36,16 @@ KINDS = (".csv", ".parquet")
 class Options:
     """What to export, and where to."""
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """The study: a folder of rows, such as step_scaling."""
-    to: Path
-    """The file to write: .csv or .parquet."""
+    to: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The table to write: .csv or .parquet."""
     folder: Annotated[Path, tyro.conf.arg(name="from")] = Path("results")
     """Where the studies' folders are."""
     force: bool = False
-    """Write over a file that is there."""
+    """Write over a table that is there."""
+    json: Json = None
+    """Write the rows as they are, with what made each, to this file; - is standard output."""
 
 
 def frame(path: Path | str) -> pd.DataFrame:
@@ -54,6 +58,16 @@ def frame(path: Path | str) -> pd.DataFrame:
 
     file = Path(path)
     file = file / "rows.jsonl" if file.is_dir() else file
+    rows = complete_rows(file)
+    flat = [_flat(row) for row in rows]
+    if not fits(flat):
+        refuse("path", str(file), f"rows that make a table of at most {FIELDS} columns and {CELLS} cells")
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    return pd.DataFrame({name: _column([row.get(name) for row in flat]) for name in names})
+
+
+def complete_rows(file: Path) -> list[Row]:
+    """The rows of every setting that the file holds whole.  Raises `ArgumentError` where there are none."""
     if not file.is_file():
         refuse("path", str(file), "a rows.jsonl file, or a folder with one")
     try:
@@ -62,11 +76,7 @@ def frame(path: Path | str) -> pd.DataFrame:
         raise ArgumentError(f"path = {str(file)!r}: expected a rows.jsonl file: {error}") from error
     if not rows:
         refuse("path", str(file), "a file with the rows of at least one finished setting")
-    flat = [_flat(row) for row in rows]
-    if not fits(flat):
-        refuse("path", str(file), f"rows that make a table of at most {FIELDS} columns and {CELLS} cells")
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    return pd.DataFrame({name: _column([row.get(name) for row in flat]) for name in names})
+    return rows
 
 
 def export(options: Options) -> pd.DataFrame:
@@ -75,8 +85,8 @@ def export(options: Options) -> pd.DataFrame:
     Raises `ArgumentError` for an unknown study (suggesting the nearest), another kind of file, a file that is there already,
     a folder that is not, and Parquet without pyarrow, with the command that installs it.
     """
-    suffix = options.to.suffix.lower()
-    if suffix not in KINDS:
+    suffix = options.to.suffix.lower() if options.to else ""
+    if options.to is None or suffix not in KINDS:
         refuse("--to", str(options.to), f"a file that ends in {' or '.join(KINDS)}")
     if options.to.exists() and not options.force:
         refuse("--to", str(options.to), "a file that is not there yet; --force writes over it")
@@ -86,11 +96,7 @@ def export(options: Options) -> pd.DataFrame:
         raise ArgumentError(
             f"--to = {options.to}: Parquet needs pyarrow; install it by: pip install 'truerate[parquet]'"
         )
-    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl") if path.parent.name.isidentifier())
-    if not known:
-        wanted = f"a folder of studies, each with its rows.jsonl; python -m studies.{options.name} writes one"
-        refuse("--from", str(options.folder), wanted)
-    table = frame(options.folder / one_of("NAME", options.name, known))
+    table = frame(_source(options))
     part = options.to.with_name(options.to.name + ".part")
     try:
         if suffix == ".csv":
@@ -101,6 +107,15 @@ def export(options: Options) -> pd.DataFrame:
     except OSError as error:
         refuse("--to", str(options.to), f"a file that can be written ({error.strerror})")
     return table
+
+
+def _source(options: Options) -> Path:
+    """The study's folder of rows."""
+    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl") if path.parent.name.isidentifier())
+    if not known:
+        wanted = f"a folder of studies, each with its rows.jsonl; python -m studies.{options.name} writes one"
+        refuse("--from", str(options.folder), wanted)
+    return options.folder / one_of("NAME", options.name, known)
 
 
 def _complete(rows: list[Row]) -> list[Row]:
@@ -141,15 +156,29 @@ def _column(values: list[Any]) -> pd.Series:
     return pd.Series([None if value is None else json.dumps(value) for value in values], dtype="string")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command; what is refused is one line and exit code 1."""
-    options = tyro.cli(Options, prog="python -m studies.rows", description=__doc__, args=arguments)
-    try:
+def main(options: Options) -> None:
+    """Write the table, the JSON document, or both."""
+    if options.to is None and options.json is None:
+        refuse("--to", None, f"a file that ends in {' or '.join(KINDS)}, or --json FILE")
+    writable("json", options.json)
+    if options.to is not None:
         table = export(options)
-    except ArgumentError as error:
-        sys.exit(f"error: {error}")
-    print(f"{options.to}: {len(table)} rows, {len(table.columns)} columns")
+        console.print(f"{options.to}: {len(table)} rows, {len(table.columns)} columns", markup=False, soft_wrap=True)
+    if options.json is not None:
+        rows = complete_rows(_source(options) / "rows.jsonl")
+        write_json(options.json, {"study": options.name, "provenance": provenance(), "rows": rows})
 
+
+COMMAND = Command(
+    Options,
+    "python -m studies.rows",
+    __doc__,
+    (
+        ("step_scaling --to rows.csv", "one line a row, one column a field"),
+        ("step_scaling --from results --to rows.parquet --force", "writes over a file that is there"),
+        ("step_scaling --json rows.json", "the rows as they are"),
+    ),
+)
 
 if __name__ == "__main__":
-    main()
+    COMMAND.run(main, failures=(NoRowsError, StoppedSweepError))

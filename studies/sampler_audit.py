@@ -13,15 +13,10 @@ the committed rows.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 
 from studies import audit_report, study
 from studies.audit_measures import SWEPT, measure
@@ -43,8 +38,6 @@ class Config(study.Config):
     """One library: truerate, diffusers, azula, k-diffusion, flow-matching or smalldiffusion; if none, all installed."""
     sampler: str | None = None
     """One class or function of the library, by its name."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write verdicts, failures and what is not testable to this file, with what made them."""
     docs: bool = False
     """Only write docs/audit.md from the committed rows of a full audit."""
 
@@ -127,12 +120,12 @@ def _swept(library: str, name: str, preset: str) -> list[Row]:
 def check(config: Config) -> None:
     """Refuse bad settings before any work."""
     integer("seed", config.seed, 0)
-    if config.docs and (config.library or config.sampler):
-        raise ArgumentError("docs = True: expected neither --library nor --sampler; the page holds all of them")
-    if config.json:
-        study.writable("json", config.json)
-    study.folder(config.out)
+    if config.docs and (config.library or config.sampler or config.json):
+        raise ArgumentError(
+            "docs = True: expected neither --library nor --sampler nor --json; the page holds all committed rows"
+        )
     registry.samplers(config.library, config.sampler)
+    study.folder(config.out)
 
 
 def main(config: Config) -> None:
@@ -142,16 +135,16 @@ def main(config: Config) -> None:
         audit_report.write()
         return
 
-    def report(rows: Sequence[Row]) -> None:
-        audit_report.report(list(rows), registry.versions())
-        if config.json:
-            text = json.dumps(audit_report.as_json(list(rows), registry.versions()), indent=1, allow_nan=False)
-            config.json.write_text(text + "\n", "utf-8")
-
     from figures.sampler_audit import draw
 
-    study.run(NAME, config, settings(config), compute, report, draw)
+    def report(rows: list[Row]) -> None:
+        audit_report.report(rows, registry.versions())
+
+    def as_json(rows: list[Row]) -> Row:
+        return {"study": NAME, **audit_report.as_json(rows, registry.versions())}
+
+    study.run(NAME, config, settings(config), compute, report, draw, as_json=as_json)
 
 
 if __name__ == "__main__":
-    study.command(main, tyro.conf.FlagCreatePairsOff[Config], NAME, __doc__)
+    study.command(main, Config, NAME, __doc__)

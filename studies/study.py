@@ -1,4 +1,4 @@
-"""The frame that every study shares: settings in, rows out, resumable, with a progress bar on a terminal."""
+"""The frame that every study shares: settings in, rows out, resumable, with the time that is left."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 from joblib import cpu_count
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from figures.load import NoRowsError
 from studies.engine import Compute, Engine, connected, results
 from studies.store import Row, StoppedSweepError, Store
-from targets import ArgumentError, NotAvailableError
+from targets import ArgumentError
 from targets.arguments import integer, refuse
+from verify.command import Command, Json, console, writable, write_json
+from verify.progress import progress
+from verify.provenance import provenance
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
+FAILURES = (NoRowsError, StoppedSweepError)
+"""What ends a command of this package with exit code 1."""
 
 TOLD = 20
 """Failures that a message lists."""
@@ -62,16 +63,18 @@ class Config:
     """Folder for rows; finished rows there are not computed again."""
     fresh: bool = False
     """Compute everything again; the rows that are there are moved to a file beside, not deleted."""
-    workers: int | None = None
+    workers: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Processes that share the settings; if none, one for each core, and one where denoisers run on a GPU."""
     threads: int = 1
     """Threads of each worker; with one, rows are the same to the bit whatever the number of workers."""
-    scheduler: str | None = None
+    scheduler: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Address of a running Dask scheduler that takes the settings instead, such as tcp://host:8786."""
+    json: Json = None
+    """Write the rows with what made them to this file; - is standard output, and all else goes to standard error."""
 
     def varied(self) -> Row:
         """What a setting holds of these options: all on which its rows depend."""
-        where = ("out", "device", "fresh", "workers", "threads", "scheduler")
+        where = ("out", "device", "fresh", "workers", "threads", "scheduler", "json")
         return {key: value for key, value in asdict(self).items() if key not in where}
 
     def place(self) -> str:
@@ -99,14 +102,19 @@ def command(main: Callable[[Any], None], config: type[Config], name: str, questi
 
     Runs the `main` of the module under its own name, so that workers find what `__main__` would hide from them.
     """
-    try:
-        chosen = tyro.cli(config, prog=f"python -m studies.{name}", description=question)
-        getattr(_named(main.__module__), main.__name__)(chosen)
-    except (ArgumentError, NotAvailableError, NoRowsError, StoppedSweepError) as error:
-        sys.exit(f"error: {error}")
-    except InterruptedSweep as stop:
-        console.print(f"\n{stop}")
-        sys.exit(130)
+    described(config, name, question).run(
+        lambda chosen: getattr(_named(main.__module__), main.__name__)(chosen), failures=FAILURES
+    )
+
+
+def described(config: type[Config], name: str, question: str | None) -> Command:
+    """The study's command line, help text and examples."""
+    examples = (
+        ("", f"the quick preset; rows go to results/{name}"),
+        ("--preset full --workers 4", "the full one, on four processes; Ctrl-C keeps what is finished"),
+        ("--seed 1 --json rows.json", "another seed, and the rows in one file"),
+    )
+    return Command(config, f"python -m studies.{name}", question, examples)
 
 
 def _named(module: str) -> ModuleType:
@@ -135,17 +143,6 @@ def folder(path: Path) -> None:
         raise ArgumentError(f"out = {str(path)!r}: expected a folder that can be written ({error.strerror})") from error
 
 
-def writable(name: str, path: Path) -> None:
-    """Refuse a file that cannot be written, before any work."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise ArgumentError(
-            f"{name} = {str(path)!r}: expected a file that can be written ({error.strerror})"
-        ) from error
-
-
 def sweep(
     store: Store,
     settings: list[Row],
@@ -167,8 +164,7 @@ def sweep(
     failed: list[tuple[str, str]] = []
     done = len(settings) - len(missing)
     arriving = results(engine, compute, list(units.values()))
-    with _progress() as bar, closing(arriving):
-        task = bar.add_task(store.study, total=len(settings), completed=done)
+    with progress(store.study, len(settings), done) as tell, closing(arriving):
         try:
             for item in chain.from_iterable(arriving):
                 cause = item.cause
@@ -181,7 +177,7 @@ def sweep(
                     store.fail(item.setting, cause, item.trace, item.made)
                     failed.append((_label(item.setting), cause))
                 done += 1
-                bar.update(task, completed=done, description=_label(item.setting))
+                tell(done, _label(item.setting))
         except KeyboardInterrupt:
             raise InterruptedSweep(
                 f"stopped at setting {done + 1} of {len(settings)}; finished rows are in {store.path}, "
@@ -200,10 +196,12 @@ def run(
     report: Callable[[list[Row]], object],
     draw: Callable[..., list[Path]],
     together: Callable[[Row], object] | None = None,
+    as_json: Callable[[list[Row]], object] | None = None,
 ) -> None:
-    """Rows of every setting, the report on them and the figures drawn from them."""
+    """Rows of every setting, the report on them and the figures drawn from them; `as_json`: what --json writes instead."""
     engine = config.engine()
     folder(config.out)
+    writable("json", config.json)
     store = Store(config.out, name, fresh=config.fresh)
     place = config.place()
     if place != "cpu":
@@ -212,6 +210,13 @@ def run(
     report(rows)
     drawn = draw(store.path, keys={row["key"] for row in rows})
     console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
+    if config.json is not None:
+        write_json(config.json, document(name, rows) if as_json is None else as_json(rows))
+
+
+def document(name: str, rows: list[Row]) -> Row:
+    """What `--json` writes: the study, what made the document, its rows with what made each."""
+    return {"study": name, "provenance": provenance(), "rows": rows}
 
 
 def _placed(compute: Callable[[Row, torch.device], list[Row]], name: str, setting: Row) -> list[Row]:
@@ -223,14 +228,3 @@ def _label(setting: Row) -> str:
     """What a setting is called on the progress bar and in messages."""
     parts = [str(setting[key]) for key in ("family", "part", "sampler", "schedule", "oracle") if setting.get(key)]
     return ", ".join([*parts, *([f"d={setting['dim']}"] if setting.get("dim") else [])])
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

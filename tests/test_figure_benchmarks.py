@@ -57,7 +57,7 @@ def test_the_command_prints_and_draws(tmp_path, capsys, monkeypatch):
     assert out[2].startswith("      3.000  limit    nan")
     assert "exponent 0.90, last 1.10" in out[3]
     assert (tmp_path / "rendered" / "benchmarks.png").exists()
-    assert "path (ddpm) in K: 1.1" in (tmp_path / "rendered" / "benchmarks.svg").read_text()
+    assert "path (ddpm) 1.1" in (tmp_path / "rendered" / "benchmarks.svg").read_text()
 
 
 @pytest.mark.parametrize("arguments", [[], ["nowhere.json"], ["a", "b"]])

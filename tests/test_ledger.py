@@ -34,6 +34,7 @@ def claim(**changes):
         "control": Control("a number too large", {"value": 2.0}),
         "basis": "our derivation",
         "window": "K = 2",
+        "formula": r"Q \le 1",
         "reference": "reverse SDE",
     }
     return Claim(**{**fields, **changes})
@@ -254,6 +255,6 @@ def test_wrong_commands_get_one_line_and_no_traceback(arguments, words):
     done = subprocess.run(
         [sys.executable, "-m", "verify", *arguments], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

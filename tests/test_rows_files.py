@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.rows import Options, export, frame, main
+from studies.rows import COMMAND, Options, export, frame, main
 from targets import ArgumentError
 
 STAMP = {"command": "python -m studies.x", "code": "abc"}
@@ -129,10 +129,12 @@ def test_parquet_without_pyarrow_names_the_command(folder, monkeypatch):
 def test_the_command(folder, capsys):
     """One run that writes, and one that is refused in a single line."""
     arguments = ["some_study", "--from", str(folder), "--to", str(folder / "out.csv")]
-    main(arguments)
+    COMMAND.run(main, arguments)
     assert capsys.readouterr().out.endswith("out.csv: 3 rows, 16 columns\n")
     with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert str(stopped.value).startswith("error: --to = ")
-    assert "\n" not in str(stopped.value)
-    main([*arguments, "--force"])
+        COMMAND.run(main, arguments)
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: --to = ")
+    assert told.count("\n") == 1
+    COMMAND.run(main, [*arguments, "--force"])

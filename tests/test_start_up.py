@@ -82,7 +82,7 @@ def test_an_error_on_import_keeps_its_traceback(tmp_path):
     ("arguments", "code", "words"),
     [
         (["figures", "--help"], 0, "usage: python -m figures [NAME ...]"),
-        (["figures", "step_scalin"], 1, "error: figure = 'step_scalin': expected one of dimension_scaling, "),
+        (["figures", "step_scalin"], 2, "error: figure = 'step_scalin': expected one of dimension_scaling, "),
         (["studies.step_scaling", "--nonsense"], 2, "--nonsense"),
     ],
 )

@@ -100,6 +100,6 @@ def test_help_names_every_study():
 
 def test_a_bad_option_is_one_line():
     found = run("--seed", "-1", "--device", "cpu")
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert found.stderr.strip().splitlines()[-1] == "error: seed = -1: expected an integer >= 0"
     assert run("--preset", "slow").returncode == 2

@@ -285,7 +285,7 @@ def test_report_and_figure(store, rows, tmp_path, monkeypatch, capsys):
     assert "…" not in text.split("exponent in H")[0]
     monkeypatch.setattr(picture.style, "RENDERED", tmp_path / "pictures")
     written = picture.draw(store.path)
-    assert {path.name for path in written} == {f"{entropy_scaling.NAME}.{kind}" for kind in ("png", "svg")}
+    assert {path.name for path in written} == {f"{entropy_scaling.NAME}.{kind}" for kind in ("png", "svg", "pdf")}
     assert all(path.stat().st_size > 5000 for path in written)
 
 

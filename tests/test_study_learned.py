@@ -13,7 +13,7 @@ from studies import learned_score as learned
 from studies.store import read_rows
 from targets import ArgumentError, get
 
-FIGURES = ("", "_rungs", "_marginal", "_reach", "_schedules", "_memory")
+FIGURES = ("", "_levels", "_rungs", "_marginal", "_reach", "_schedules", "_memory")
 
 
 @contextmanager

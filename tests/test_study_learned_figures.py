@@ -12,7 +12,7 @@ from studies import learned_findings as findings
 from studies.store import Store
 
 NAME = picture.NAME
-FIGURES = ("", "_rungs", "_marginal", "_reach", "_schedules", "_memory")
+FIGURES = ("", "_levels", "_rungs", "_marginal", "_reach", "_schedules", "_memory")
 LEVELS = np.linspace(-2.0, 2.0, 9)
 
 
@@ -43,6 +43,8 @@ def made(**law):
     values = {"loss_adaptive": (1.2, 3.0), "optimal": (1.0, 3.3), "network_optimal": (1.1, 3.0), "karras": (2.0, 6.0)}
     for (name, (exact, own)), steps in ((pair, k) for pair in values.items() for k in (8, 16)):
         where = {"schedule": name, "steps": steps, "value": exact, "network": own}
+        paired = {"ratio": 1.2 / exact, "network_ratio": 3.0 / own}
+        where |= paired | {f"{of}_stderr": 0.01 for of in paired} | {f"{of}_bias": 0.01 for of in paired}
         rows.append({**law, "quantity": "schedule", **where, **number, "network_stderr": 0.0, "network_bias": 0.0})
     distances = {"to_law": 1.0, "to_points": 2.0, "apart": 3.0}
     for points in (10, 100):
@@ -79,7 +81,7 @@ def lines(axis):
 
 
 def shown(figure):
-    return [axis for axis in figure.axes if axis.get_visible()]
+    return [axis for axis in figure.axes if axis.get_visible() and axis.axison]
 
 
 ONE = {"family": "made", "dim": 100}
@@ -91,14 +93,19 @@ def test_losses_by_level(drawn):
     found, snr = lines(axis), np.exp(LEVELS)
     np.testing.assert_allclose(found["mmse of the law"][:, 1], np.ones(9))
     np.testing.assert_allclose(found["loss of the network"][:, 1], 1.0 + snr)
-    np.testing.assert_allclose(found["error of the network, measured"], np.stack([LEVELS, snr], axis=1))
-    np.testing.assert_allclose(found["error before training (linear)"][:, 1], 1.5 * snr)
-    np.testing.assert_allclose(found["loss in training, by band"], [[0.0, 1.5], [1.0, np.e]])
+    np.testing.assert_allclose(found["error of the network,\nmeasured"], np.stack([LEVELS, snr], axis=1))
+    np.testing.assert_allclose(found["error before training\n(linear)"][:, 1], 1.5 * snr)
+    np.testing.assert_allclose(found["loss in training,\nby band"], [[0.0, 1.5], [1.0, np.e]])
     np.testing.assert_allclose(found["loss − mmse"], np.stack([LEVELS, snr], axis=1)[:5])
     (bars,) = next(bar for bar in axis.containers if bar.get_label() == "loss − mmse")[2]
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
     np.testing.assert_allclose(ends, 0.5 * snr[:5, None] * (2.0 + np.array([-1.3, 1.3])), rtol=1e-12)
     assert axis.get_yscale() == "log"
+    assert axis.get_title(loc="left") == "made, d = 100\nfloor 5.00 ± 0.60 nats"
+    band = next(each for each in axis.collections if colors.same_color(each.get_facecolor()[0][:3], "#D55E00"))
+    x, y = band.get_paths()[0].vertices.T
+    np.testing.assert_allclose([y[x == each].max() for each in LEVELS], 1.2 * snr)
+    np.testing.assert_allclose([y[x == each].min() for each in LEVELS], 0.8 * snr)
 
 
 def test_rungs_over_the_floor(drawn):
@@ -131,18 +138,25 @@ def test_regret_of_each_denoiser(drawn):
     for axis, ours in ((exact, 0.2), (own, 1e-3)):
         thick = max(axis.get_lines(), key=lambda line: line.get_linewidth())
         np.testing.assert_allclose(thick.get_ydata(), [ours, ours])
-        assert {text.get_text() for text in axis.texts} == {"loss_adaptive", "karras"}
+        named = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+        assert {line.get_label() for line in named} == {"loss_adaptive", "karras"}
         others = [line.get_ydata() for line in axis.get_lines() if line is not thick and len(line.get_xdata()) == 2]
         assert any(np.allclose(data, 1.0) for data in others)
         assert colors.same_color(thick.get_color(), "black")
-    assert exact.get_title(loc="left").endswith("exact denoiser")
+    assert exact.get_title(loc="left") == "made\nd = 100; exact denoiser"
+    assert own.get_title(loc="left") == "made\nd = 100; the network"
+    band = next(each for each in exact.collections if colors.same_color(each.get_facecolor()[0][:3], "black"))
+    doubt = 1.2 * (0.05 / 1.0 + 0.05 / 1.2)
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(0.2 + doubt)
 
 
 def test_memory_by_points_and_level(drawn):
-    totals, *levels = shown(drawn(made(**ONE))["_memory"])
+    figure = drawn(made(**ONE))["_memory"]
+    totals, *levels = shown(figure)
     np.testing.assert_allclose(lines(totals)["network to that of the n points"], [[10.0, 0.05], [100.0, 0.005]])
     assert len(totals.containers) == 6
-    assert totals.get_title(loc="left").endswith("until 50%, 25% of the variance left (last dark)")
+    assert totals.get_title(loc="left") == "made,\nd = 100"
+    assert figure.get_suptitle().endswith("up to the snr at which 50%, 25% of the variance is left, the last dark")
     assert [axis.get_title(loc="left") for axis in levels] == ["n = 10", "n = 100"]
     for axis in levels:
         np.testing.assert_allclose(lines(axis)["law's to that of the points"][:, 1], 1.5 * np.exp(LEVELS))
@@ -158,15 +172,17 @@ def test_reach_against_dimension(drawn):
     np.testing.assert_allclose(lines(grows)["frozen denoiser, best grid"][:, 1], [300.0, 3000.0, 30_000.0])
     np.testing.assert_allclose(lines(dots)["frozen score"][:, 0], [200.0, 4.0])
     assert [label.get_text() for label in dots.get_yticklabels()] == ["made, d = 100", "other, d = 2"]
-    for name in ("", "_rungs"):
-        titles = [axis.get_title(loc="left") for axis in shown(figures[name])]
+    for name in ("_levels", "_rungs"):
+        titles = [axis.get_title(loc="left").split("\n")[0] for axis in shown(figures[name])]
         assert titles == ["grows, d = 100", "grows, d = 10,000", "made, d = 100", "other, d = 2"]
+    front = [axis.get_title(loc="left").split("\n")[0] for axis in figures[""].axes if axis.axison]
+    assert front == ["grows, d = 10,000", "made, d = 100", "other, d = 2"]
     assert len(shown(figures["_schedules"])) == 8
 
 
 def test_a_figure_without_rows_is_not_drawn(drawn):
     rows = [row for row in made(**ONE) if row["quantity"] in ("level", "floor")]
-    assert set(drawn(rows)) == {""}
+    assert set(drawn(rows)) == {"", "_levels"}
 
 
 def test_the_front_figure_comes_from_committed_rows_alone(tmp_path, monkeypatch):

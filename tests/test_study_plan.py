@@ -95,8 +95,8 @@ def test_what_cannot_be_planned_is_refused(tmp_path):
         plan.plan(Options("step_scaling", out=tmp_path))
     with pytest.raises(ArgumentError, match="NAME = 'step_scalin'"):
         plan.plan(Options("step_scalin", out=tmp_path))
-    with pytest.raises(SystemExit, match="error: workers = 0"):
-        plan.main(["step_scaling", "--workers", "0"])
+    with pytest.raises(ArgumentError, match="workers = 0"):
+        plan.main(Options("step_scaling", workers=0))
     assert not (tmp_path / "step_scaling").exists()
 
 
@@ -113,8 +113,13 @@ def test_a_forged_cost_is_passed_over(study, tmp_path):
 
 def test_the_plan_as_a_table(study, tmp_path, capsys):
     Store(tmp_path, "step_scaling").add({**study[0], "preset": "full"}, [{"value": 1.0}], made(30.0, 512.0))
-    plan.main(["step_scaling", "--out", str(tmp_path), "--workers", "4"])
+    plan.main(Options("step_scaling", workers=4, out=tmp_path, json=tmp_path / "plan.json"))
     out = capsys.readouterr().out
     for text in ("settings   5, of which 1 are finished", "512 MiB a worker, 2.0 GiB in all", "4 *", "longest"):
         assert text in out
     assert math.isclose(float(out.split("core time")[1].split()[0]), 2.0, rel_tol=0.05)
+    found = json.loads((tmp_path / "plan.json").read_text())
+    assert (found["study"], found["settings"], found["finished"], found["workers"]) == ("step_scaling", 5, 1, 4)
+    assert math.isclose(found["core_seconds"], 120.0, rel_tol=0.05)
+    assert math.isclose(found["wall_seconds"]["2"], 60.0, rel_tol=0.05)
+    assert [one["setting"]["dim"] for one in found["missing"]] == [2, 4, 8, 16]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from figures import load as reading
 from figures.load import CELLS, DEEPEST, DIGITS, FIELDS, NAME, NoRowsError, load, rows
 from studies import rows as exporting
-from studies.rows import Options, export, frame, main
+from studies.rows import COMMAND, Options, export, frame, main
 from targets import ArgumentError
 
 STEADY = settings(
@@ -305,10 +305,11 @@ def test_integers_beyond_64_bits_are_text(tmp_path):
         assert (str(table["value"].dtype), table["value"].tolist()) == ("int64", [value])
 
 
-def test_the_command_says_it_in_a_line(tmp_path):
+def test_the_command_says_it_in_a_line(tmp_path, capsys):
     put(tmp_path, "no row")
     with pytest.raises(SystemExit) as stop:
-        main(["s", "--to", str(tmp_path / "o.csv"), "--from", str(tmp_path)])
-    assert str(stop.value).startswith("error: path = ")
+        COMMAND.run(main, ["s", "--to", str(tmp_path / "o.csv"), "--from", str(tmp_path)])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: path = ")
     assert exporting.KINDS == (".csv", ".parquet")
     assert not (tmp_path / "o.csv").exists()

@@ -1,44 +1,37 @@
 """The ledger: what the theorems claim, what was measured, and the verdict.
 
-`python -m verify`: every claim, quick form, as a table.
-
-`python -m verify denoiser/mmse-gap`: one claim, with its rows.
-
-`python -m verify --check`: exit 1 if a verdict is not the one on record, or a control passes.
-
-`python -m verify --study early_stopping`: the claims that a study shows at length, and what made its rows.
-
-`python -m verify --preset full --docs`: regenerate docs/claims.md.
+A claim is supported where every measured number lies in the interval that the claim allows, refuted where one lies outside
+beyond its error, else undecided.  Its control, the same check on a wrong table or a wrong law, has to be refuted.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from targets import ArgumentError
 from verify.claims import report
 from verify.claims.claim import Claim, Verdict
 from verify.claims.ledger import Entry, find, ledger, record
 from verify.claims.stored import stored
-from verify.provenance import ROOT
+from verify.command import Command, Json, console, writable, write_json
+from verify.progress import progress
+from verify.provenance import ROOT, provenance
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 DOCS = ROOT / "docs" / "claims.md"
+LISTED = ("id", "source", "statement", "basis", "rung", "reference", "families", "window", "predicted", "study")
+"""Fields of a claim that `--list --json` writes."""
 
 
 @dataclass(frozen=True)
 class Config:
     """Claims of papers on diffusion samplers, each with measured rows, a verdict and a control that must fail."""
 
-    claims: tyro.conf.Positional[tuple[str, ...]] = ()
+    claims: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]", help_behavior_hint="")
+    ] = ()
     """Ids of claims; all of them if none is given."""
     preset: Literal["quick", "full"] = "quick"
     """quick: at most three minutes for all; full: more points, steps and dimensions."""
@@ -46,19 +39,20 @@ class Config:
     """Exit 1 if a verdict is not the one on record or a control is not refuted."""
     record: bool = False
     """Put the verdicts found on record."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write claims, verdicts, rows and provenance to this file."""
+    json: Json = None
+    """Write claims, verdicts, rows and provenance to this file; - is standard output, all else goes to standard error."""
     docs: bool = False
     """Write docs/claims.md; needs all claims."""
-    study: str | None = None
+    study: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Only the claims that this study shows at length."""
     list: bool = False
-    """Only list the claims: id, source, statement, rung, basis."""
+    """Only list the claims, measuring nothing: id, source, statement, rung, basis."""
 
 
 def main(config: Config) -> int:
     """Run the ledger as asked; the exit status."""
     claims = find(config.claims)
+    writable("json", config.json)
     if config.study:
         origin = stored(config.study)
         claims = [claim for claim in claims if claim.study == config.study]
@@ -70,19 +64,17 @@ def main(config: Config) -> int:
     if config.list:
         for claim in claims:
             console.print(f"{claim.id}\n    {claim.source}\n    {claim.statement}\n    {claim.rung}; {claim.basis}")
+        told = [{field: getattr(claim, field) for field in LISTED} for claim in claims]
+        write_json(config.json, {"provenance": provenance(), "claims": told})
         return 0
-    if config.json:
-        _writable(config.json)
     entries = _entries(claims, full=config.preset == "full")
     console.print(report.table(entries))
     if config.claims:
         for entry in entries:
             _details(entry)
     console.print(report.summary(entries))
-    if config.json:
-        config.json.write_text(
-            json.dumps(report.as_json(entries, config.preset), indent=1, allow_nan=False) + "\n", "utf-8"
-        )
+    if config.json is not None:
+        write_json(config.json, report.as_json(entries, config.preset))
     if config.docs:
         DOCS.parent.mkdir(exist_ok=True)
         DOCS.write_text(report.as_markdown(entries, config.preset), "utf-8")
@@ -94,26 +86,10 @@ def main(config: Config) -> int:
     return int(faulty or changed)
 
 
-def _writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before any work."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise ArgumentError(f"json = {str(path)!r}: expected a file that can be written ({error.strerror})") from error
-
-
 def _entries(claims: list[Claim], *, full: bool) -> list[Entry]:
-    columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("claims", total=len(claims))
-        return ledger(claims, full=full, done=lambda entry: bar.update(task, advance=1, description=entry.claim.id))
+    with progress("ledger", len(claims), unit="claims") as tell:
+        count = iter(range(1, len(claims) + 1))
+        return ledger(claims, full=full, done=lambda entry: tell(next(count), entry.claim.id))
 
 
 def _details(entry: Entry) -> None:
@@ -136,11 +112,18 @@ def _rows(title: str, verdict: Verdict) -> None:
         )
 
 
+COMMAND = Command(
+    Config,
+    "python -m verify",
+    __doc__,
+    (
+        ("", "every claim, quick form, as a table"),
+        ("denoiser/mmse-gap", "one claim, with its rows, control and contrast"),
+        ("--check", "exit 1 if a verdict is not the one on record, or a control passes"),
+        ("--study early_stopping", "the claims that a study shows at length"),
+        ("--preset full --json ledger.json", "all of it at length, as a file"),
+    ),
+)
+
 if __name__ == "__main__":
-    try:
-        flags = (tyro.conf.FlagCreatePairsOff,)
-        sys.exit(main(tyro.cli(Config, prog="python -m verify", description=__doc__, config=flags)))
-    except ArgumentError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    COMMAND.run(main)

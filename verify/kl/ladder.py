@@ -70,7 +70,7 @@ class Ladder:
             sheet.add_row(f"  path: {name}", "reverse SDE", *_cells(estimate))
         for name, estimate in self.early.items():
             sheet.add_row("early stopping", name, *_cells(estimate))
-        out = Console(file=StringIO(), width=WIDTH, highlight=False)
+        out = Console(file=StringIO(), width=WIDTH, highlight=False, force_jupyter=False, color_system=None)
         out.print(sheet)
         return out.file.getvalue().rstrip()  # type: ignore[attr-defined]
 
