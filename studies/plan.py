@@ -34,7 +34,9 @@ from verify.command import Command, Json, writable, write_json
 from verify.provenance import ROOT, provenance
 
 COMMITTED = ROOT / "figures" / "rows"
-ANY = ("seed", "preset", "dim")
+SAME = ("seed", "device")
+"""Fields that do not say what a setting is."""
+ANY = (*SAME, "preset", "dim")
 """Fields in which a setting's like may differ from it."""
 
 
@@ -137,9 +139,9 @@ def _told(made: Row) -> bool:
 
 
 def _cost(setting: Row, known: list[tuple[Row, Cost]]) -> Cost:
-    """The cost measured on this setting whatever its seed, else by its like."""
+    """The cost measured on this setting whatever its seed and device, else by its like."""
     for one, cost in known:
-        if _without(one, ("seed",)) == _without(setting, ("seed",)):
+        if _without(one, SAME) == _without(setting, SAME):
             return cost
     like = [(one, cost) for one, cost in known if _without(one, ANY) == _without(setting, ANY)]
     family = [(one, cost) for one, cost in known if one.get("family") == setting.get("family")]

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from studies import plan
+from studies.console import STUDIES
 from studies.engine import pace
 from studies.plan import Cost, Options, Plan, _cost
 from studies.store import Store
@@ -62,6 +63,21 @@ def test_finished_settings_cost_nothing_and_others_follow_the_power_law(study, t
     assert [cost.seconds for _, cost in found.missing] == [pytest.approx(0.5 * d**1.5, rel=1e-3) for d in (8, 16)]
     assert found.peak_mib == 400.0
     assert found.share_measured == 0.0
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_fresh_clone_knows_what_every_study_costs(name, tmp_path):
+    """The committed rows of the full preset were made by all of its settings, and say what each took."""
+    found = plan.plan(Options(name, out=tmp_path))
+    assert len(found.missing) == found.settings > 0
+    assert 0.1 < found.core_seconds < 4 * 3600
+    if name != "sampler_audit":  # its settings name the versions of the libraries that are installed
+        assert found.share_measured == pytest.approx(1.0)
+
+
+def test_a_gpus_rows_are_of_the_same_settings():
+    known = [({"family": "f", "dim": 4, "seed": 0, "device": "cuda"}, Cost(2.0, 1.0, True))]
+    assert _cost({"family": "f", "dim": 4, "seed": 0}, known).measured
 
 
 def test_seconds_are_scaled_by_the_pace_of_the_machine():
