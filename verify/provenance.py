@@ -26,6 +26,7 @@ ABOVE = (
     "studies/__main__.py",
     "studies/console.py",
     "studies/plan.py",
+    "studies/publish.py",
     "studies/rows.py",
 )
 """Source of the ledger and of commands, on which no stored row depends."""
