@@ -75,7 +75,7 @@ def _panel(
         ends.append((x[-1], y[-1], row.sampler, str(own["color"])))
     words = rung if rung != "chain" else f"{rung} ({reference})"
     axis.set_title(f"{family}\n{words} KL")
-    style.plain_ticks(axis, sorted({count for row in lines for count in row.evaluations if count in TICKS}))
+    style.plain_ticks(axis, sorted({count for row in lines for count in row.evaluations if count in TICKS}), 4)
     return ends
 
 

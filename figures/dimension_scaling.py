@@ -15,34 +15,37 @@ NAME = "dimension_scaling"
 COMMITTED = Path(__file__).resolve().parent / "rows" / f"{NAME}.jsonl"
 GROUPS = {"a": "product (identity)", "b": "embedding (identity)", "c": "no product"}
 BOUND = {"color": "0.45", "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "label": "κ I(γ_K), ddpm's bound"}
+PAGE = 6
+"""Panels of a page."""
 FRONT = ("digits in R^D", "digits, leading components", "sphere, radius 2√d")
 
 
 def draw(path: Path = COMMITTED, keys: set[str] | None = None) -> list[Path]:
-    """Three figures: the front page's, KL(d) for every family, K*(d) for every family."""
+    """The front page's figure; KL(d) and K*(d) for every family, on pages of `PAGE`."""
     rows = load(path, keys)
-    origin = rows.provenance.iloc[-1]
     families = list(dict.fromkeys(rows.family))
-    written = []
     front = [family for family in FRONT if family in families]
-    for name, chosen, quantity in (
-        (NAME, front, "kl"),
-        (f"{NAME}_kl", families, "kl"),
-        (f"{NAME}_steps", families, "steps"),
-    ):
-        columns = 3
-        height = int(np.ceil(len(chosen) / columns))
-        figure, axes = style.canvas(style.WIDTH, 2.5 * height, height, columns)
-        for axis, family in zip(axes.flat, chosen, strict=False):
-            named = name == NAME and family == chosen[-1]
-            _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity, named=named)
-        for axis in axes.flat[len(chosen) :]:
-            axis.set_visible(False)
-        if name != NAME:
-            style.shared_legend(figure, axes.flat[: len(chosen)])
-        folder = style.FRONT if path == COMMITTED and name == NAME else style.RENDERED
-        written += style.save(figure, folder, name, origin["command"], origin["commit"][:12])
+    written = _page(rows, front, NAME, "kl", style.FRONT if path == COMMITTED else style.RENDERED)
+    for quantity in ("kl", "steps"):
+        for number, start in enumerate(range(0, len(families), PAGE), 1):
+            name = f"{NAME}_{quantity}" + (f"_{number}" if number > 1 else "")
+            written += _page(rows, families[start : start + PAGE], name, quantity, style.RENDERED)
     return written
+
+
+def _page(rows: pd.DataFrame, chosen: list[str], name: str, quantity: str, folder: Path) -> list[Path]:
+    """Three panels a row; the front page names its lines in the last panel, the others have a legend."""
+    origin = rows.provenance.iloc[-1]
+    height = int(np.ceil(len(chosen) / 3))
+    figure, axes = style.canvas(style.WIDTH, 2.5 * height, height, 3)
+    for axis, family in zip(axes.flat, chosen, strict=False):
+        named = name == NAME and family == chosen[-1]
+        _panel(axis, pd.DataFrame(rows[rows.family == family]), family, quantity, named=named)
+    for axis in axes.flat[len(chosen) :]:
+        axis.set_visible(False)
+    if name != NAME:
+        style.shared_legend(figure, axes.flat[: len(chosen)])
+    return style.save(figure, folder, name, origin["command"], origin["commit"][:12])
 
 
 def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str, *, named: bool) -> None:
@@ -72,5 +75,5 @@ def _panel(axis: Axes, rows: pd.DataFrame, family: str, quantity: str, *, named:
             )
     axis.set_ylabel(f"KL, nats (K = {int(kept.steps.iloc[0])})" if quantity == "kl" else "K*: steps to reach ε²")
     axis.set_title(f"{family}\n({group}) {GROUPS[group]}")
-    style.plain_ticks(axis, sorted(set(kept.dim)))
+    style.plain_ticks(axis, sorted(set(kept.dim)), 5)
     style.labels_at_ends(axis, ends)

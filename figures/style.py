@@ -182,15 +182,20 @@ def shared_legend(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> Non
 
 
 def slope_text(x: Any, y: Any, error: Any = 0.0) -> str:
-    """s = log(y₂/y₁)/log(x₂/x₁) over the last two points, with its error (e₁/y₁ + e₂/y₂)/log(x₂/x₁) where that shows."""
+    """s = log(y₂/y₁)/log(x₂/x₁) over the last two points, with its error (e₁/y₁ + e₂/y₂)/log(x₂/x₁) where that shows.
+
+    The error has one digit, and the slope ends where the error does.
+    """
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) < 2 or not (y[-2:] > 0).all():
         return ""
     run = np.log(x[-1] / x[-2])
     slope = np.log(y[-1] / y[-2]) / run
     doubt = (np.broadcast_to(np.asarray(error, float), y.shape)[-2:] / y[-2:]).sum() / run
-    text = f"{slope:.2f}" if doubt < 0.005 else f"{slope:.2f} ± {doubt:.1g}"
-    return text.replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+    seen = doubt >= 0.005
+    digits = max(0, -int(f"{doubt:.0e}".split("e")[1])) if seen else 2
+    text = f"{round(slope, digits) + 0.0:.{digits}f}" + (f" ± {doubt:.{digits}f}" if seen else "")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def slope_triangle(axis: Axes, x: Any, y: Any, color: str, error: Any = 0.0, *, above: bool = False) -> None:
@@ -221,23 +226,14 @@ def slope_triangle(axis: Axes, x: Any, y: Any, color: str, error: Any = 0.0, *, 
     )
 
 
-def end_slope(axis: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
-    """The slope over the last two points, written at the line's end."""
-    if len(x) < 2:
-        return
-    slope = np.diff(np.log(y[-2:])) / np.diff(np.log(x[-2:]))
-    place = {"xy": (x[-1], y[-1]), "textcoords": "offset points", "xytext": (4, 3)}
-    axis.annotate(f"{slope.item():.2f}".replace("-0.00", "0.00"), fontsize=7.5, color=color, **place)
-
-
-def plain_ticks(axis: Axes, values: list[int]) -> None:
-    """Plain numbers at the values themselves where a decade is too coarse, as many as fit."""
+def plain_ticks(axis: Axes, values: list[int], count: int = 8) -> None:
+    """Plain numbers at the values themselves where a decade is too coarse, at most `count` ≥ 2 of them."""
     if values[-1] >= 1000 * values[0]:
         return
-    least = (values[-1] / values[0]) ** (1 / 7)
+    least = (values[-1] / values[0]) ** (1 / (count - 1))
     shown = [values[-1]]
     for value in reversed(values):
-        if value * least <= shown[-1]:
+        if value * least <= shown[-1] * (1 + 1e-9):
             shown.append(value)
     axis.set_xticks(shown, [str(value) for value in shown])
     axis.minorticks_off()

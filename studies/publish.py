@@ -1,4 +1,4 @@
-"""Put the rows of a study's full preset beside the figures, where pictures, pages and plans read them: figures/rows/NAME.jsonl.
+"""Put the rows of a study's full preset beside the figures, where pictures, pages and plans read them.
 
 The rows are those of the code version that ran last, all of its settings and in their order, so that the file is the same
 whatever the number of workers; of what made a row it keeps `MADE`.

@@ -147,7 +147,7 @@ def test_figures_redraw_from_rows_alone(rows, tmp_path, monkeypatch):
     store = Store(tmp_path, "t")
     store.add({"all": 1}, rows)
     paths = picture.draw(store.path)
-    assert {p.suffix for p in paths} == {".png", ".svg"}
+    assert {p.suffix for p in paths} == {".png", ".svg", ".pdf"}
     assert all(p.stat().st_size > 5_000 for p in paths)
     assert "ddpm, path" in Path(paths[1]).read_text()
 

@@ -244,7 +244,9 @@ def test_report_and_figures(store, rows, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(schedules, name, lambda *_: pytest.fail("computed for a figure"))
     written = picture.draw(store.path)
     assert {path.name for path in written} == {
-        f"{schedules.NAME}{part}.{kind}" for part in ("", "_grids", "_regret", "_noise") for kind in ("png", "svg")
+        f"{schedules.NAME}{part}.{kind}"
+        for part in ("", "_grids", "_regret", "_noise")
+        for kind in ("png", "svg", "pdf")
     }
     assert all(path.stat().st_size > 5000 for path in written)
 

@@ -1,0 +1,137 @@
+"""The style: places of labels, slopes as they are written, bands, ticks, and what a saved figure says of its origin."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgba
+from PIL import Image
+from scipy.optimize import minimize
+
+from figures import style
+
+
+@given(st.lists(st.floats(-1.0, 2.0), min_size=1, max_size=7), st.floats(0.0, 0.4))
+def test_labels_are_spread_by_least_squares(wanted, gap):
+    """No two nearer than the gap, and no other such places nearer to the wanted ones."""
+    wanted = sorted(wanted)
+    found = np.array(style.spread(wanted, gap))
+    assert (np.diff(found) >= gap - 1e-12).all()
+    least = ((found - wanted) ** 2).sum()
+    apart = [{"type": "ineq", "fun": lambda p, i=i: p[i + 1] - p[i] - gap} for i in range(len(wanted) - 1)]
+    start = np.array(wanted) + gap * np.arange(len(wanted))
+    best = minimize(lambda p: ((p - wanted) ** 2).sum(), start, constraints=apart, method="SLSQP")
+    assert least <= best.fun + 1e-6
+
+
+def test_labels_far_apart_stay_where_they_are():
+    assert style.spread([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
+    assert style.spread([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "text"),
+    [
+        ([9.0, 4.0, 1.0], 0.0, "−2.00"),
+        ([1.0, 1.0, 1.0], 0.0, "0.00"),
+        ([2.0, 2.0, 2.0 - 1e-9], 0.0, "0.00"),
+        ([1.0, 2.0, 4.0], [0.0, 0.02, 0.04], "1.00 ± 0.03"),  # (0.01 + 0.01)/log 2
+        ([1.0, 2.0, 4.0], [0.0, 0.2, 0.4], "1.0 ± 0.3"),
+        ([1.0, 2.0, 4.0], [0.0, 2.0, 4.0], "1 ± 3"),
+        ([1.0, 2.0, 4.0], [9.0, 0.002, 0.004], "1.00"),  # 0.003 does not show
+        ([1.0, 2.0, 4.0], [0.0, 0.004, 0.008], "1.000 ± 0.006"),
+        ([1.0, 2.0, 0.0], 0.0, ""),
+        ([1.0], 0.0, ""),
+    ],
+)
+def test_slopes_end_where_their_error_does(y, error, text):
+    assert style.slope_text(2.0 ** np.arange(len(y)), y, error) == text
+
+
+def test_slopes_are_over_the_logarithm_of_x():
+    assert style.slope_text([1.0, 10.0, 1000.0], [5.0, 1.0, 100.0]) == "1.00"
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("power", [-2.0, 1.0])
+def test_a_triangle_has_the_slope_of_the_line_and_lies_on_its_side(power, above):
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    axis.set(xscale="log", yscale="log", xlim=(1, 8), ylim=(1e-3, 1e2))
+    style.slope_triangle(axis, x, x**power, "black", above=above)
+    corners = axis.patches[0].get_xy()[:3]
+    (x0, y0), (x1, y1), (x2, y2) = np.log(corners)
+    assert (y1 - y0) / (x1 - x0) == pytest.approx(power)
+    assert {x2, y2} <= {x0, x1, y0, y1}  # the right angle
+    side = np.sign(y0 - power * x0)
+    assert side == (1 if above else -1)
+    assert np.sign(y2 - power * x2) == side
+    assert abs(y2 - power * x2) > abs(y0 - power * x0)  # away from the line
+    assert axis.texts[0].get_text() == f"{power:.2f}".replace("-", "−")
+
+
+def test_a_band_is_the_number_and_its_error():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    style.line(axis, [1.0, 2.0], [3.0, 5.0], [0.5, 1.0], style.cycle(1) | {"label": "name"})
+    edges = {tuple(point) for point in axis.collections[0].get_paths()[0].vertices}
+    assert {(1.0, 2.5), (1.0, 3.5), (2.0, 4.0), (2.0, 6.0)} <= edges
+    assert axis.lines[0].get_label() == "name"
+    assert to_rgba(axis.lines[0].get_color()) == to_rgba(style.PALETTE[1])
+
+
+def test_a_band_beyond_zero_stays_on_a_logarithmic_axis():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set_yscale("log")
+    style.line(axis, [1.0, 2.0], [3.0, 5.0], [30.0, 0.0], style.cycle(0))
+    assert (axis.collections[0].get_paths()[0].vertices[:, 1] > 0).all()
+
+
+def test_looks_differ_in_colour_marker_and_dash():
+    looks = [tuple(style.cycle(i)[key] for key in ("color", "marker", "linestyle")) for i in range(84)]
+    assert len(set(looks)) == 84
+
+
+def test_as_many_ticks_as_fit():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set_xscale("log")
+    values = [4, 8, 16, 32, 64, 128, 256]
+    for count, shown in ((8, values), (4, [4, 16, 64, 256]), (3, [4, 32, 256])):
+        style.plain_ticks(axis, values, count)
+        assert sorted(int(text.get_text()) for text in axis.get_xticklabels()) == shown
+
+
+def test_names_stand_right_of_the_panel_in_the_order_of_the_lines():
+    figure, ((axis,),) = style.canvas(4.0, 3.0, 1, 1)
+    axis.set(xscale="log", yscale="log", xlim=(1, 10), ylim=(1e-3, 1))
+    style.labels_at_ends(
+        axis, [(10.0, 0.5, "top", "black"), (10.0, 0.01, "low", "black"), (10.0, 0.0101, "next", "black")]
+    )
+    figure.draw_without_rendering()
+    panel = axis.get_window_extent()
+    boxes = {text.get_text(): text.get_window_extent() for text in axis.texts}
+    assert all(box.x0 > panel.x1 for box in boxes.values())
+    assert boxes["low"].y1 <= boxes["next"].y0
+    assert boxes["next"].y1 <= boxes["top"].y0
+
+
+def test_a_figure_says_where_it_comes_from_in_all_three_files(tmp_path):
+    figure, ((axis,),) = style.canvas(3.0, 2.0, 1, 1)
+    axis.plot([1, 2], [1, 2])
+    png, svg, pdf = style.save(figure, tmp_path, "name", "python -m studies.x --preset full", "0123456789ab")
+    origin = "python -m studies.x --preset full @ 0123456789ab"
+    with Image.open(png) as image:
+        assert image.info["Description"] == origin
+    assert origin in svg.read_text()
+    assert re.search(rb"/Subject \(" + re.escape(origin.encode()) + rb"\)", pdf.read_bytes())
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path):
+    """No time, no random names in what is committed."""
+    for folder in ("one", "other"):
+        figure, ((axis,),) = style.canvas(3.0, 2.0, 1, 1)
+        style.line(axis, [1.0, 2.0], [1.0, 2.0], [0.1, 0.1], style.cycle(0))
+        style.save(figure, tmp_path / folder, "name", "command", "commit")
+    for kind in ("png", "svg", "pdf"):
+        assert (tmp_path / "one" / f"name.{kind}").read_bytes() == (tmp_path / "other" / f"name.{kind}").read_bytes()
