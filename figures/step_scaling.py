@@ -81,8 +81,12 @@ def _ladder(axis: Axes, rows: pd.DataFrame, family: str, sampler: str, *, named:
     style.plain_ticks(axis, sorted({int(steps) for steps in rows.steps}))
     ends = []
     for series, looks, label in drawn:
+        triangle = named and (label == "marginal" or label == drawn[0][2])
+        if triangle:
+            above, color = label != "marginal", str(looks["color"])
+            style.slope_triangle(axis, series.steps, series.value, color, style.error(series), above=above)
         text = style.slope_text(series.steps, series.value, style.error(series))
-        text = f"{label}  K^{text}" if named and text else label if named else text
+        text = label if triangle else f"{label}  K^{text}" if named and text else text
         ends.append((float(series.steps.iloc[-1]), float(series.value.iloc[-1]), text, str(looks["color"])))
     style.labels_at_ends(axis, ends, 6.5 if named else 6.0)
 

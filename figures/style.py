@@ -213,17 +213,15 @@ def slope_triangle(axis: Axes, x: Any, y: Any, color: str, error: Any = 0.0, *, 
     axis.fill(
         [first, last, corner[0]], [start, end, corner[1]], facecolor="none", edgecolor=color, linewidth=0.6, zorder=3
     )
+    text = slope_text(x, y, error)
+    how: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6, "color": color}
+    if above:
+        place = (np.sqrt(first * last), max(start, end))
+        axis.annotate(text, place, xytext=(0, 1.5), ha="center", va="bottom", **how)
+        return
     left = corner[0] == first
-    axis.annotate(
-        slope_text(x, y, error),
-        (corner[0], np.sqrt(start * end)),
-        xytext=(-2 if left else 2, 0),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        va="center",
-        fontsize=6,
-        color=color,
-    )
+    place = (corner[0], np.sqrt(start * end))
+    axis.annotate(text, place, xytext=(-2 if left else 2, 0), ha="right" if left else "left", va="center", **how)
 
 
 def plain_ticks(axis: Axes, values: list[int], count: int = 8) -> None:

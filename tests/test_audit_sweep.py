@@ -238,6 +238,7 @@ def run_code(code: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
 def test_the_report_on_duplicate_timesteps_is_found():
     """huggingface/diffusers#12771: a cosine schedule with Karras's sigmas runs past its table; found, reduced to itself."""
@@ -254,6 +255,7 @@ def test_the_report_on_duplicate_timesteps_is_found():
     assert "IndexError: index 21" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
 def test_the_reports_on_flow_matching_are_found():
     """#14411: one step with a terminal shift; churned states whose noise is not that of the level."""

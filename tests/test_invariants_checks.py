@@ -251,6 +251,7 @@ def test_irregular_errors_of_an_order_less_are_found(power, declared, holds):
         assert re.search(rf"irregular: local orders .*, overall {power}\.\d+ \(allowed 0\.[67] less\)", found)
 
 
+@pytest.mark.slow
 def test_a_randomised_method_is_no_second_order_method():
     """Of order 1.5; as 1.5 it holds (see the planted bugs), as 3 never."""
     sampler = as_sampler(samplers.randomised_midpoint)

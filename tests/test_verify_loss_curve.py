@@ -138,7 +138,9 @@ def regrets(target: Target, seeds: range) -> np.ndarray:
     return np.array(out)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "curved_mixture", "sphere"])
+@pytest.mark.parametrize(
+    "name", ["gaussian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("curved_mixture", "sphere"))]
+)
 def test_regret_of_a_run(name):
     """At most 1% for smooth laws, 5 seeds; a grid that ignores the losses pays more than ten times that."""
     found = regrets(get(name), range(5))
