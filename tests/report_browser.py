@@ -65,6 +65,10 @@ def page(browser, address):
         ]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
         browser.get(at + place)
+        loaded = "document.readyState === 'complete' && typeof address === 'object'"
+        whole = f"return {loaded} && location.href.startsWith(arguments[0])"
+        WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(whole, at))
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
         return browser
 
     yield opened

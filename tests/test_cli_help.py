@@ -171,7 +171,9 @@ def test_the_version_is_the_one_of_the_package():
 
 
 def test_ctrl_c_while_torch_is_imported_is_one_line(tmp_path):
-    (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    (tmp_path / "torch.py").write_text(
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
+    )
     for arguments in (["studies", "step_scaling"], ["verify", "--help"], ["plan", "schedules"], ["studies"]):
         done = start(*arguments, path=tmp_path)
         assert (done.stdout, done.stderr, done.returncode) == ("", "stopped\n", 130)

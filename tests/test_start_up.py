@@ -58,7 +58,9 @@ def test_every_study_is_looked_at():
 
 def test_an_interrupted_import_is_one_line(tmp_path):
     """Ctrl-C while torch is imported: a torch in its place interrupts."""
-    (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    (tmp_path / "torch.py").write_text(
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
+    )
     code = [sys.executable, "-m", "studies.step_scaling", "--help"]
     done = subprocess.run(
         code, capture_output=True, text=True, cwd=ROOT, check=False, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"}
