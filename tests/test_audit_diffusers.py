@@ -45,7 +45,9 @@ def ends(item, grid, **given):
     return states if bool(states.isfinite().all()) else "nan"
 
 
-@pytest.mark.parametrize("law", ["curved_mixture", "anisotropic_gaussian", "digits_mixture"])
+@pytest.mark.parametrize(
+    "law", [pytest.param("curved_mixture", marks=pytest.mark.slow), "anisotropic_gaussian", "digits_mixture"]
+)
 def test_agreement_with_our_table_on_the_same_grid_start_and_noise(found, law):
     target, apart = get(law), {}
     pairs = [one for one in audited(found) if one.counterpart is not None]

@@ -132,6 +132,7 @@ def test_nothing_is_excused_by_too_few_steps_at_five_hundred():
     assert 100 in asked
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="found in diffusers 0.42.1")
 def test_an_offset_runs_past_the_table_at_a_thousand_steps():
     """steps_offset = 1 asks for ᾱ at the time step 1000 of 1000; the lines alone show it."""

@@ -294,6 +294,7 @@ def test_either_preset_finds_the_reports(preset):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(diffusers.__version__ != "0.42.1", reason="a report on diffusers 0.42.1")
 def test_a_last_level_that_is_not_zero_is_shown():
     """The loop ends one entry before the table does: both lengths and the level are printed."""

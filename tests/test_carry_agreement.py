@@ -153,7 +153,16 @@ def assert_means_agree(carried: Carried, sample: np.ndarray) -> None:
         assert abs(q @ function(carried.points) - values.mean()) <= 4.0 * values.std() / math.sqrt(len(sample))
 
 
-@pytest.mark.parametrize("name", [name for name in BUILDERS if name != "sde_dpmpp_2m"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.slow] * (name not in ("ddpm", "jain_zhang", "heun", "dpmpp_2m", "edm_churn"))
+        )
+        for name in BUILDERS
+        if name != "sde_dpmpp_2m"
+    ],
+)
 def test_line_against_particles(name):
     """curved_mixture, 51 comparisons."""
     oracle, table = Exact(get("curved_mixture")), ALL[name]

@@ -207,6 +207,7 @@ def test_identities_that_do_not_hold(builder, name):
     assert finding(as_sampler(samplers.get(builder)), name, **declared) != ""
 
 
+@pytest.mark.slow
 def test_a_start_of_too_low_an_order():
     """A first step that freezes nothing right, on a second-order method: told apart from the method."""
 

@@ -9,7 +9,9 @@ from verify.audit.order import as_sampler
 from verify.invariants import sampler_checks
 
 
-@pytest.mark.parametrize(("order", "sampler"), [(5, samplers.heun), (6, samplers.ddim)])
+@pytest.mark.parametrize(
+    ("order", "sampler"), [pytest.param(5, samplers.heun, marks=pytest.mark.slow), (6, samplers.ddim)]
+)
 def test_orders_far_too_high_are_not_let_pass(order, sampler):
     assert finding(as_sampler(sampler), "order", order=order).startswith("declared of order")
 

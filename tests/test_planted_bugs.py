@@ -69,7 +69,13 @@ def test_planted_bug_against_the_whole_suite(name):
     assert found <= {"levels", "order", "point_mass", "translation", "gauge", "constant_bias"}
 
 
-@pytest.mark.parametrize("name", sorted(samplers.BUILDERS))
+LONG = ("randomised_midpoint", "rk3", "exponential_ab3", "dpm_solver_2_ancestral", "predictor_corrector", "edm_churn")
+"""Tables of which others of the kind are checked in every run."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in sorted(samplers.BUILDERS)]
+)
 def test_no_correct_table_is_flagged(name):
     assert findings(correct(name), declared(name), like=correct(name)) == {}
 

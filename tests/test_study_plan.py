@@ -65,7 +65,9 @@ def test_finished_settings_cost_nothing_and_others_follow_the_power_law(study, t
     assert found.share_measured == 0.0
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "sampler_audit")) for name in STUDIES]
+)
 def test_a_fresh_clone_knows_what_every_study_costs(name, tmp_path):
     """The committed rows of the full preset were made by all of its settings, and say what each took."""
     found = plan.plan(Options(name, out=tmp_path))
