@@ -170,6 +170,7 @@ def rounded(denoiser, grid, start, generator):
     return as_sampler(rk3)(denoiser, grid, start, generator).to(torch.float32).to(torch.float64)
 
 
+@pytest.mark.slow
 def test_points_at_single_precision_are_cut_off_and_counted():
     found = order_against(rounded, LINE, steps=(8, 16, 32, 64, 128, 256))
     assert found.cut == 2

@@ -91,6 +91,7 @@ def test_local_ratio_of_the_variants_on_gaussians(variance, time):
     assert own / both == pytest.approx((math.exp(2 * time) / (variance - 1)) ** 2, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_one_percent_off_is_seen_by_the_divergence_of_a_step():
     """A.1's rows move with every coefficient of the table, not with the noise alone."""
     claim = BY_ID["jain-zhang/A.1"]

@@ -24,6 +24,7 @@ def peak(count, batch):
     return [float(number) for number in run.stdout.split()]
 
 
+@pytest.mark.slow
 def test_a_few_copies_of_the_atoms():
     """Construction holds at most five copies beside the caller's; the denoiser never the scores."""
     before, built, after = peak(12_000, 2_000)

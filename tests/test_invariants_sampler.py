@@ -90,6 +90,7 @@ def test_never_ending():
     assert time.monotonic() - began < 11 * 1.0
 
 
+@pytest.mark.slow
 def test_one_failure_leaves_the_others():
     """NaN at one step only: what needs no single step still holds."""
 

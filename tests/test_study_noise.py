@@ -45,6 +45,7 @@ def sentence(rows, word):
     return found
 
 
+@pytest.mark.slow
 def test_the_noise_step_is_not_needed_for_the_rate(rows):
     """Every ρ has slope −2 on the curved mixture and on the Gaussian, the flow alone included."""
     found = noise_verdicts.marginal_slopes(rows)

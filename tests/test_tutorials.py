@@ -60,7 +60,13 @@ def test_there_are_tutorials():
     assert names >= {"own_target", "own_sampler", "schedule_from_losses", "audit_a_library", "read_the_ledger"}
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+LONGEST = "audit_a_library"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == LONGEST), id=path.stem) for path in TUTORIALS],
+)
 def test_a_tutorial_prints_what_is_stored(path, tmp_path, monkeypatch):
     """From an empty folder, without kept curves; numbers do not depend on the machine's threads."""
     stored, fresh = read(path), read(path)
