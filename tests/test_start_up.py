@@ -56,12 +56,13 @@ def test_every_study_is_looked_at():
     assert {"studies.step_scaling", "studies.sampler_audit", "studies.loss_adaptive", "studies.rows"} <= set(STUDIES)
 
 
-def test_an_interrupted_import_is_one_line(tmp_path):
+@pytest.mark.parametrize("module", ["studies.step_scaling", "verify"])
+def test_an_interrupted_import_is_one_line(tmp_path, module):
     """Ctrl-C while torch is imported: a torch in its place interrupts."""
     (tmp_path / "torch.py").write_text(
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
     )
-    code = [sys.executable, "-m", "studies.step_scaling", "--help"]
+    code = [sys.executable, "-m", module, "--help"]
     done = subprocess.run(
         code, capture_output=True, text=True, cwd=ROOT, check=False, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"}
     )

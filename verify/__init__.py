@@ -1,5 +1,8 @@
 """From an oracle to a verdict: grids, samplers as tables, their KL divergences, and measured rates."""
 
+from verify import stopped as stopped  # before torch
+
+# isort: split
 from targets import Estimate
 from verify import bounds, certified, kl, oracle, rates, samplers
 from verify.grid import Grid

@@ -7,18 +7,18 @@ beyond its error, else undecided.  Its control, the same check on a wrong table 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from targets import ArgumentError
-from verify.claims import report
-from verify.claims.claim import Claim, Verdict
-from verify.claims.ledger import Entry, find, ledger, record
-from verify.claims.stored import stored
 from verify.command import Command, Json, console, writable, write_json
 from verify.progress import progress
 from verify.provenance import ROOT, provenance
+
+if TYPE_CHECKING:
+    from verify.claims.claim import Claim, Verdict
+    from verify.claims.ledger import Entry
 
 DOCS = ROOT / "docs" / "claims.md"
 LISTED = ("id", "source", "statement", "basis", "rung", "reference", "families", "window", "predicted", "study")
@@ -51,6 +51,10 @@ class Config:
 
 def main(config: Config) -> int:
     """Run the ledger as asked; the exit status."""
+    from verify.claims import report  # the claims import everything that measures: not for the help text
+    from verify.claims.ledger import find, record
+    from verify.claims.stored import stored
+
     claims = find(config.claims)
     writable("json", config.json)
     if config.study:
@@ -87,6 +91,8 @@ def main(config: Config) -> int:
 
 
 def _entries(claims: list[Claim], *, full: bool) -> list[Entry]:
+    from verify.claims.ledger import ledger
+
     with progress("ledger", len(claims), unit="claims") as tell:
         count = iter(range(1, len(claims) + 1))
         return ledger(claims, full=full, done=lambda entry: tell(next(count), entry.claim.id))

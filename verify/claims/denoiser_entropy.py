@@ -128,7 +128,8 @@ def _constant_claim(name: str, order: float, statement: str, source: str) -> Cla
         statement,
         "curve",
         ("rare bits", "heavy tails"),
-        "S²/4 over the squared entropy levels off: factor 1 when the size of a family doubles",
+        "S²/4 over the squared entropy levels off along a family: factor ≤ 1 at each doubling of its size, to a tenth (no "
+        "finite list of laws exceeds every C; growth at each doubling does in the end)",
         0.1,
         partial(growth, order=order),
         Control("the first power of entropy, nested scales", {"power": 1.0, "families": NESTED}),

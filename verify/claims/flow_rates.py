@@ -155,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
         "ℓ = log(1/δ) + T − 1",
         rung="chain",
         families=("Gaussian with one null direction", "two points"),
-        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = n = 1 at every δ (log² would make it grow, log would make it 0)",
+        predicted="8 Δ(lim K²·KL/ℓ²)/Δℓ = n, checked where n = 1, at every δ (log² would make it grow, log would make it 0)",
         tolerance=0.2,
         check=check_logarithm,
         control=Control(

@@ -206,7 +206,7 @@ CLAIMS = (
         r"\lim_{K\to\infty} \frac{\mathrm{KL}_{\mathrm{path}}(\mathrm{EI})}{c^2 d K + c d T} = "
         r"\frac{T - \frac{1}{2} - \frac{1}{2} \delta^2}{2T - 1 + \log(1/\delta)} \text{ on } N(0, 1)",
         basis="our plain reading",
-        window="OU time T = 2 to 6, δ = 1e-1 to 1e-4, K = 8 to 512",
+        window="OU time T = 2 to 6, δ = 1e-1 to 1e-4, K = 8 to 512, prior start; the limit: exact start, T = 4 and 6",
         reference="reverse SDE",
         study="dimension_scaling",
     ),

@@ -66,7 +66,7 @@ def _others(build: Build, rung: str, *families: Family) -> tuple[Case, ...]:
 def check_dimension_of_steps(
     full: bool, tolerance: float, *, cases: Sequence[Case], more_cases: Sequence[Case] = ()
 ) -> list[Row]:
-    """Exponent of d in K*(d) between the two largest dimensions, below one; `more_cases` in the full form."""
+    """Exponent of d in K*(d) between the two largest dimensions, at most `1 − tolerance`; `more_cases` in the full form."""
     rows = []
     for family, build, rung, order, level in (*cases, *more_cases) if full else cases:
         name, _, quick, more = family
@@ -141,7 +141,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="can K go below d/ε?  on some rung and family K*(d) grows by a lower power of d than the first",
         rung="several",
         families=(SMALL[0], LARGE[0], "orthogonal points in R^n"),
-        predicted="exponent of d in K* < 1",
+        predicted="exponent of d in K* ≤ 0.9, a tenth below the first power",
         tolerance=0.1,
         check=partial(check_dimension_of_steps, cases=FREE, more_cases=FREE_IN_FULL),
         control=Control(
@@ -163,7 +163,7 @@ CLAIMS: tuple[Claim, ...] = (
         "than the first there",
         rung="chain",
         families=(SMALL[0], LARGE[0], "orthogonal points in R^n"),
-        predicted="exponent of d in K* < 1",
+        predicted="exponent of d in K* ≤ 0.9, a tenth below the first power",
         tolerance=0.1,
         check=partial(check_dimension_of_steps, cases=REVERSE),
         control=Control(
