@@ -1,11 +1,15 @@
 """What starting costs: no import of ours loads a library that only some of the work needs; Ctrl-C meanwhile is one line."""
 
+import gc
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from verify.command import Command
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = sorted(f"studies.{path.stem}" for path in (ROOT / "studies").glob("*.py") if path.stem != "__main__")
@@ -94,3 +98,23 @@ def test_commands_that_do_no_work(arguments, code, words):
     assert done.returncode == code
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A command without options."""
+
+
+def test_a_command_collects_garbage_while_it_works():
+    """It does not while it imports; what was imported is out of the collector's sight, and what comes is in it."""
+    seen = []
+    command = Command(Nothing, "python -m tests", "", (("", "nothing"),))
+    gc.disable()
+    try:
+        command.run(lambda _: seen.append((gc.isenabled(), gc.get_freeze_count() > 0)), [])
+    finally:
+        gc.unfreeze()
+        gc.enable()
+    assert seen == [(True, True)]
+    command.run(lambda _: seen.append((gc.isenabled(), gc.get_freeze_count() > 0)), [])
+    assert seen[1] == (True, False)

@@ -1,6 +1,6 @@
 """From an oracle to a verdict: grids, samplers as tables, their KL divergences, and measured rates."""
 
-from verify import stopped as stopped  # before torch
+from verify import starting as starting  # before torch
 
 # isort: split
 from targets import Estimate

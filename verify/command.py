@@ -8,6 +8,7 @@ printed goes to standard error.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -108,6 +109,9 @@ class Command:
         `ArgumentError` is told in one line, exit code 2; `NotAvailableError`, `OSError` and what is among `failures` so too,
         exit code 1; Ctrl-C with what it left behind, exit code 130.
         """
+        if not gc.isenabled():  # since the start: what was imported stays, and need never be looked at
+            gc.freeze()
+            gc.enable()
         code: int = NO
         try:
             try:
