@@ -42,7 +42,7 @@ def _looks(families: list[str], family: str) -> dict[str, Any]:
 
 
 def _limits(axis: Axes, laws: pd.DataFrame, families: list[str]) -> None:
-    """S²/4 against H, each family's name and its last slope at its end."""
+    """S²/4 against H, each family's name and its slope over the last factor of two in H at its end."""
     axis.set(xscale="log", yscale="log", xlabel="entropy H, nats", ylabel="S²/4 = limit of K·path KL, nats")
     ends = []
     for family in families:
@@ -51,12 +51,19 @@ def _limits(axis: Axes, laws: pd.DataFrame, families: list[str]) -> None:
             continue
         x, y, looks = mine.entropy.to_numpy(float), mine.quarter.to_numpy(float), _looks(families, family)
         style.line(axis, x, y, _error(mine), looks)
-        last = pd.DataFrame(laws[laws.family == family].tail(2))
+        last = _over_a_factor_of_two(pd.DataFrame(laws[laws.family == family]))
         slope = style.slope_text(last.entropy, last.quarter, _error(last))
         product = " (identity)" if bool(mine.identity.iloc[0]) else ""
         ends.append((float(x[-1]), float(y[-1]), f"{family}{product}  {slope}", str(looks["color"])))
     style.labels_at_ends(axis, ends, 6.0)
-    axis.set_title("best grids, K → ∞, all snr\n(numbers: last slopes in H)")
+    axis.set_title("best grids, K → ∞, all snr\n(numbers: slopes in H over a factor ≥ 2)")
+
+
+def _over_a_factor_of_two(mine: pd.DataFrame) -> pd.DataFrame:
+    """The last law of a family, and the one before it that is nearest in size among those with H at least twice or half."""
+    apart = np.abs(np.log(mine.entropy / mine.entropy.iloc[-1])) >= np.log(2.0) - 1e-9
+    before = mine[apart].tail(1) if apart.any() else mine.head(1)
+    return pd.DataFrame(pd.concat([before, mine.tail(1)]))
 
 
 def _error(laws: pd.DataFrame) -> np.ndarray:

@@ -283,7 +283,10 @@ def labels_at_ends(axis: Axes, ends: list[tuple[float, float, str, str]], size: 
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
-    """The places nearest to the wanted ones, ascending, no two nearer than `gap`: least squares by pooling neighbours."""
+    """The places in [0, 1] nearest to the wanted ones, ascending, no two nearer than `gap`; too many run out above.
+
+    Least squares by pooling neighbours; with bounds, what that gives, cut off.
+    """
     blocks: list[tuple[float, int]] = []  # mean of what the first of a block wants, how many
     for index, place in enumerate(wanted):
         mean, count = place - index * gap, 1
@@ -291,5 +294,6 @@ def spread(wanted: list[float], gap: float) -> list[float]:
             before, many = blocks.pop()
             mean, count = (before * many + mean * count) / (many + count), many + count
         blocks.append((mean, count))
-    flat = [mean for mean, count in blocks for _ in range(count)]
+    most = max(0.0, 1.0 - (len(wanted) - 1) * gap)
+    flat = [min(max(mean, 0.0), most) for mean, count in blocks for _ in range(count)]
     return [mean + index * gap for index, mean in enumerate(flat)]

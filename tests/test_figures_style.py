@@ -15,20 +15,30 @@ from figures import style
 
 @given(st.lists(st.floats(-1.0, 2.0), min_size=1, max_size=7), st.floats(0.0, 0.4))
 def test_labels_are_spread_by_least_squares(wanted, gap):
-    """No two nearer than the gap, and no other such places nearer to the wanted ones."""
+    """In the panel where there is room, no two nearer than the gap, and no other such places nearer to the wanted ones."""
     wanted = sorted(wanted)
     found = np.array(style.spread(wanted, gap))
     assert (np.diff(found) >= gap - 1e-12).all()
+    room = max(1.0, (len(wanted) - 1) * gap)
+    assert found[0] >= 0.0
+    assert found[-1] <= room + 1e-12
     least = ((found - wanted) ** 2).sum()
     apart = [{"type": "ineq", "fun": lambda p, i=i: p[i + 1] - p[i] - gap} for i in range(len(wanted) - 1)]
     start = np.array(wanted) + gap * np.arange(len(wanted))
-    best = minimize(lambda p: ((p - wanted) ** 2).sum(), start, constraints=apart, method="SLSQP")
+    best = minimize(
+        lambda p: ((p - wanted) ** 2).sum(),
+        start,
+        constraints=apart,
+        bounds=[(0.0, room)] * len(wanted),
+        method="SLSQP",
+    )
     assert least <= best.fun + 1e-6
 
 
 def test_labels_far_apart_stay_where_they_are():
     assert style.spread([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
     assert style.spread([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
+    assert style.spread([0.0, 0.1], 0.2) == pytest.approx([0.0, 0.2])
 
 
 @pytest.mark.parametrize(
