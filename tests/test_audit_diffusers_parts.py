@@ -19,6 +19,7 @@ from verify.audit.diffusers.loop import quiet, run
 from verify.audit.diffusers.own_loops import KarrasVe, ScoreSdeVe
 from verify.audit.order import as_sampler, order, refined
 from verify.grid import Grid
+from verify.invariants import sampler_checks
 
 with quiet(), warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -185,6 +186,12 @@ def test_extreme_levels_and_many_steps_are_finite(name, kind):
     states = kind(cls)(standard, grid, torch.ones(1, 2, dtype=torch.float64) * grid.sigma[0], generator())
     assert bool(states.isfinite().all())
     assert float(states.abs().max()) < 10.0
+
+
+def test_findings_name_the_class():
+    driven = sampler(diffusers.DDIMScheduler)
+    checks = sampler_checks(driven, order=1, stochastic=False, process="vp")
+    assert {check.subject for check in checks} == {"DDIMScheduler"}
 
 
 def test_a_grid_of_another_process_is_refused():

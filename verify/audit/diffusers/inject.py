@@ -57,6 +57,11 @@ class Injected:
     step_options: Mapping[str, Any]
     precise: bool = True
 
+    @property
+    def __name__(self) -> str:
+        """The class's name, for messages."""
+        return self.cls.__name__
+
     def __call__(self, denoiser: Denoiser, grid: Grid, start: Tensor, generator: torch.Generator) -> Tensor:
         """(n, dim) states at the last level; ArgumentError: a grid of another process than the class's."""
         return self.trace(denoiser, grid, start, generator).states.to(start.dtype)
