@@ -102,10 +102,13 @@ def grids(axis: Axes, rows: pd.DataFrame, family: str) -> None:
     axis.set_title(f"{family}, {steps} steps\n(right: path KL, over the least)")
 
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _power(value: float) -> str:
     """Two digits and a power of ten."""
     digits, exponent = f"{value:.1e}".split("e")
-    return rf"${digits}\cdot 10^{{{int(exponent)}}}$"
+    return f"{digits}·10{str(int(exponent)).translate(RAISED)}"
 
 
 def _regret(rows: pd.DataFrame, families: list[str], origin: dict[str, str]) -> list[Path]:

@@ -78,7 +78,7 @@ def _ladder(axis: Axes, rows: pd.DataFrame, family: str, sampler: str, *, named:
     axis.set_title(f"{sampler}: {family}" if named else f"{sampler}\n{family}", fontsize=8 if named else 6.5)
     if named:
         axis.set(xlabel="steps K", ylabel="KL, nats")
-    style.plain_ticks(axis, sorted({int(steps) for steps in rows.steps}))
+    style.plain_ticks(axis, sorted({int(steps) for steps in rows.steps}), 8 if named else 4)
     ends = []
     for series, looks, label in drawn:
         triangle = named and (label == "marginal" or label == drawn[0][2])

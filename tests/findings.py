@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from studies.score_verdicts import ranges
 
 ROOT = Path(__file__).resolve().parents[1]
-WINDOWED = ("curved mixture", "two points", "anisotropic Gaussian", "sphere, d = 100", "rare bit")
+WINDOWED = ("curved mixture", "two points", "anisotropic Gaussian", "sphere, d = 100", "rare bit", "heavy tail")
 
 
 @cache
@@ -117,7 +118,8 @@ def logarithms() -> Iterator[str]:
                 key=lambda row: row["length"],
             )[-2:]
             one, two = (row["value"] / row["length"] ** order for row in found)
-            cells.append(f"{abs((two - one) / (found[1]['length'] - found[0]['length'])):.3f}")
+            grown = round((two - one) / (found[1]["length"] - found[0]["length"]), 3)
+            cells.append(f"{grown + 0.0:.3f}")
         yield line(family, *cells)
 
 
@@ -167,6 +169,16 @@ def limits() -> Iterator[str]:
             for s in ("optimal", "log_snr")
         )
         yield line(family, quarter, f"{best / quarter:.4f}", log / quarter)
+
+
+def squares() -> tuple[str, str, str, str]:
+    """Least and greatest S²/4 over H² along nested scales, rounded outwards, their depth, and the longest heavy tail."""
+    nested = chosen("entropy_scaling", quantity="law", family="nested scales")
+    over = [row["quarter"] / row["entropy"] ** 2 for row in nested]
+    heavy = chosen("entropy_scaling", quantity="law", family="heavy tails")
+    low, high = math.floor(100 * min(over)) / 100, math.ceil(100 * max(over)) / 100
+    deepest, longest = (max(int(row["size"]) for row in found) for found in (nested, heavy))
+    return f"{low:.2f}", f"{high:.2f}", str(deepest), str(longest)
 
 
 def adaptive() -> float:
@@ -247,7 +259,10 @@ def dimension() -> Iterator[str]:
 def below() -> Iterator[str]:
     """Every audited configuration below its declared order."""
     for row in chosen("sampler_audit", quantity="verdict", verdict="below declared order"):
-        yield line(row["library"], f"`{row['label']}`", f"{row['declared']:g}", f"{row['value']:.2f}".replace("-", "−"))
+        measured = re.search(r"measured (\S+), interval (\S+) to (\S+) \((.*?)\);", row["method"])
+        assert measured, row["method"]
+        order, low, high, law = (word.replace("-", "−") for word in measured.groups())
+        yield line(row["library"], f"`{row['label']}`", f"{row['declared']:g}", order, f"{low} to {high}", law)
 
 
 def failures() -> dict[str, int]:

@@ -89,7 +89,8 @@ def ledger():
         "scipy": "1.17",
         "machine": "Linux",
     }
-    return {"preset": "full", "provenance": made, "claims": found}
+    symbols = {r"\gamma": "signal-to-noise ratio, `snr`", r"\frac{": "no formula"}
+    return {"preset": "full", "provenance": made, "symbols": symbols, "claims": found}
 
 
 def atlas():

@@ -15,7 +15,7 @@ from verify.claims.notation import READING, SYMBOLS
 
 WRITING = set(
     r"\frac \sqrt \left \right \lVert \rVert \lvert \rvert \lbrace \rbrace \quad \qquad \text \mathrm{d} \sum \prod \int \lim"
-    r" \max \min \log \sin \tan \cos \partial \infty \to \le \ge \ne \dots \top".split()
+    r" \max \min \log \sin \tan \cos \partial \infty \to \le \ge \ne \approx \dots \top".split()
 )
 """Commands that say how symbols are put together."""
 
@@ -156,7 +156,11 @@ def test_exponents_are_those_that_are_predicted():
         ("jain-zhang/marginal-without-noise", "slope −2 in K at every overshoot", r"\log K} = -2, "),
         ("jain-zhang/noise-gives-rate", "slope −1 in K at overshoot 0", r"\log K} = -1, \qquad \rho = 0"),
         ("jain-zhang/noise-gives-reference", "slope 1 in 1/ρ", r"\log (1/\rho)} = 1"),
-        ("jain-zhang/log-three-halves", "8 Δ(lim K²·KL/ℓ²)/Δℓ = n = 1", r"8 \frac{Q(\delta') - Q(\delta)}"),
+        (
+            "jain-zhang/log-three-halves",
+            "8 Δ(lim K²·KL/ℓ²)/Δℓ = n, checked where n = 1",
+            r"8 \frac{Q(\delta') - Q(\delta)}",
+        ),
         ("jain-zhang/log-three-halves-marginal", "8 Δ(lim K²·KL/ℓ²)/Δℓ = 1", r"8 \frac{Q(\delta') - Q(\delta)}"),
         ("intrinsic/denoiser-adapts", "exponent 0 in the ambient d", r"\log d} = 0"),
         ("intrinsic/score-pays", "exponent 1 in d", r"\log d} = 1, "),
@@ -202,7 +206,10 @@ def test_the_formula_is_a_required_field():
 def test_the_formula_is_in_both_forms_of_the_ledger():
     claim = CLAIMS["jain-zhang/A.9"]
     entry = evaluate(claim)
-    assert report.as_json([entry], "quick")["claims"][0]["formula"] == claim.formula
+    document = report.as_json([entry], "quick")
+    assert document["claims"][0]["formula"] == claim.formula
+    assert document["symbols"] == dict(SYMBOLS)
+    assert document["provenance"]["time"].endswith("Z")
     text = report.as_markdown([entry], "quick")
     assert f"> {claim.statement}\n\n$$\n{claim.formula}\n$$\n\n- **Verdict" in text
     table = text.split("## Symbols\n\n")[1].split("\n\n## ")[0]

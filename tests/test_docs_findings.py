@@ -1,5 +1,6 @@
 """docs/findings.md against the committed rows: every number of a table and of the prose is computed again."""
 
+import math
 import re
 
 import findings
@@ -22,7 +23,7 @@ TABLES = {
 GIVEN = {
     "What was measured": set(),
     "One table": {"256", "512", "4", "0.01"},
-    "Which rung": {"4", "1e−7", "1e−8", "1e−2", "0.01", "3", "2", "1", "0"},
+    "Which rung": {"4", "1e−4", "1e−5", "1e−7", "1e−8", "1e−2", "0.01", "3", "2", "1", "0"},
     "The marginal's": {"4", "0.01", "256", "2"},
     "S²/4 is": {"8", "128", "1", "10,000", "4", "256"},
     "The best grid": {"16"},
@@ -60,6 +61,8 @@ def measured() -> dict[str, set[str]]:
         [cell.strip() for cell in line.strip("|").split("|")][4:6] for line in findings.floors() if "codebook" in line
     ]
     least, most = min(int(a) for a, _ in reached), max(int(b) for _, b in reached)
+    slowest = f"{100 * max(float(row.split(' |')[2][1:]) - 1 for row in findings.limits()):.1f}"
+    served = [float(row.split(" | ")[2]) for row in findings.regret()]
     growth = re.search(r"÷ √2 = ([\d.]+)", claimed("denoiser/rare-bit-growth"))
     transcribed = re.search(r"= ([\d.]+), allowed", claimed("jain-zhang/A.4-transcribed"))
     variant = re.search(r"= ([\d.]+), allowed", claimed("jain-zhang/A.4-z-score"))
@@ -67,9 +70,11 @@ def measured() -> dict[str, set[str]]:
     assert transcribed
     assert variant
     return {
+        "No constant": set(findings.squares()),
         "Rényi's": {growth[1]},
         "Which rung": {f"{value:.0f}" for value in steps.values()},
-        "S²/4 is": {f"{100 * findings.adaptive():.1f}"},
+        "S²/4 is": {f"{math.ceil(1e4 * findings.adaptive()) / 100:.2f}", slowest},
+        "The best grid for": {f"{min(served):.1f}", f"{max(served):.1f}"},
         "An error": {str(low), str(of), f"{worst['square']:.4f}", f"{-worst['cross']:.4f}"},
         "What a trained": {str(least), str(most)},
         "Samplers in": {str(n) for n in (*fails.values(), len(list(findings.below())))},

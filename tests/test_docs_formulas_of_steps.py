@@ -262,7 +262,7 @@ def test_steps_near_the_last_level():
 
 
 def test_slopes_limits_and_margins():
-    states("rates", r"E = -\frac{\Delta}{\varrho^q - 1}")
+    states("rates", r"E = -\frac{\zeta}{\varrho^q - 1}")
     states("rates", r"\sum_iv_i\prod_{j \ne i}\frac{\eta_j}{\eta_j - \eta_i}")
     states("rates", r"\text{slope} = \frac{\sum_iw_i(u_i - \bar u)\,v_i}{\sum_iw_i(u_i - \bar u)^2}")
     states("rates", r"\frac{\min(v - \text{low},\ \text{high} - v)}{(\text{high} - \text{low})/2}")

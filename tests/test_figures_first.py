@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import picture
 import pytest
+from layout import clashes, texts
 
 from figures import early_stopping, entropy_scaling, sampler_audit, schedules, step_scaling, style
 from figures.load import load
@@ -22,9 +23,16 @@ def front(request, monkeypatch):
     MODULES[request.param].draw()
     figure, folder = found[request.param]
     assert folder == style.FRONT
+    for each, _ in found.values():
+        each.set_dpi(DPI)
+        each.draw_without_rendering()
+        each.set_layout_engine("none")
     assert all(
         each.get_size_inches()[0] == style.WIDTH and each.get_size_inches()[1] <= 9.0 for each, _ in found.values()
     )
+    for each, _ in found.values():
+        assert clashes(each) == ([], [])
+        assert min(text.get_fontsize() for text, _ in texts(each)) >= 6.0
     return request.param, figure
 
 

@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # ---- numbers ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("document", [{}, {"symbols": None}, {"symbols": ["K"]}, {"symbols": {}}])
+def test_a_ledger_without_symbols_shows_none(document):
+    assert ledger.symbols(document) == []
+
+
 @pytest.mark.parametrize(
     ("value", "error", "shown"),
     [

@@ -23,6 +23,8 @@ ABOVE = (
     "verify/__main__.py",
     "verify/command.py",
     "verify/progress.py",
+    "verify/starting.py",
+    "studies/__init__.py",
     "studies/__main__.py",
     "studies/console.py",
     "studies/plan.py",

@@ -71,6 +71,7 @@ def content(inputs: Inputs, front: Path = FRONT) -> dict[str, Any]:
     made = inputs.ledger.get("provenance")
     return {
         "claims": claims,
+        "symbols": ledger.symbols(inputs.ledger),
         "marks": ledger.MARKS,
         "counts": ledger.counts(claims),
         "sources": [

@@ -28,14 +28,14 @@ PLAIN = re.compile(r"[\w .%+-]*", re.ASCII)
 """What the value of an attribute may be."""
 
 
-def mathml(latex: str) -> str | None:
-    """The formula as a <math> element, set apart; None for what cannot be converted."""
+def mathml(latex: str, display: str = "block") -> str | None:
+    """The formula as a <math> element, set apart or "inline"; None for what cannot be converted."""
     from latex2mathml.converter import convert_to_element
 
     if not latex.strip() or len(latex) > LONGEST:
         return None
     try:
-        tree = convert_to_element(latex, display="block")
+        tree = convert_to_element(latex, display=display)
     except Exception:  # the converter raises what it happens to on text that is no LaTeX
         return None
     return "".join(_written(tree))

@@ -74,6 +74,14 @@ class Claim:
     command: str
 
 
+def symbols(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each symbol of the formulas means: MathML and words; none where the document has none."""
+    told = document.get("symbols")
+    pairs = told.items() if isinstance(told, dict) else ()
+    drawn = ((mathml(str(latex), "inline"), str(meaning).replace("`", "")) for latex, meaning in pairs)
+    return [(formula, meaning) for formula, meaning in drawn if formula]
+
+
 def claims(document: Mapping[str, Any]) -> list[Claim]:
     """Every claim of the document in its order.  Raises `ReportError` naming the first that is not what verify writes."""
     out: list[Claim] = []

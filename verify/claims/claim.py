@@ -32,6 +32,7 @@ BASES = {
     "identity": "an equality that holds for every law, re-derived here",
     "transcribed": "the authors' statement, held in transcription only",
     "our derivation": "proved here",
+    "to leading order": "derived here to leading order, the rest not bounded",
     "measured here": "our statement, measured and not proved",
     "our plain reading": "our reading, more definite than the source, and not its theorem",
     "open question": "asked by the authors, not answered by them",

@@ -112,8 +112,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="jain-zhang/slope-d",
         source=PAPER,
-        statement="at given T, δ, K: growth in d is consistent with d², which no local exponent of chain KL (flow+noise) or "
-        "marginal KL exceeds",
+        statement="at given T, δ, K: growth in d stays below d²: no local exponent of chain KL (flow+noise) or "
+        "marginal KL exceeds 2",
         rung="several",
         families=(*SPHERES, "spheres of radius d^1.5", "scale mixtures"),
         predicted="every local exponent of d ≤ 2",

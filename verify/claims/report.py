@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from rich import box
@@ -60,8 +61,14 @@ def summary(entries: list[Entry]) -> Group:
 
 
 def as_json(entries: list[Entry], preset: str) -> dict[str, Any]:
-    """Everything: claims, verdicts with all rows, controls, what made them."""
-    return {"preset": preset, "provenance": provenance(), "claims": [_entry(entry) for entry in entries]}
+    """Everything: claims, verdicts with all rows, controls, the formulas' symbols, and what made them when."""
+    made = {**provenance(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    return {
+        "preset": preset,
+        "provenance": made,
+        "symbols": dict(SYMBOLS),
+        "claims": [_entry(entry) for entry in entries],
+    }
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
