@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from figures.load import NoRowsError
 
+CHECKOUT = (Path(__file__).resolve().parent.parent / "pyproject.toml").is_file()
+"""Whether this is a checkout, not an installed package."""
+
 EXIT_CODES = "exit codes: 0 done; 1 the answer is no, or the work failed; 2 a wrong command or input; 130 interrupted"
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+@contextmanager
+def pictures(rows: Path) -> Iterator[None]:
+    """Figures of rows that are not the committed ones go to figures/rendered of a checkout, else beside their file `rows`."""
+    from figures import style
+
+    before = style.RENDERED
+    if not CHECKOUT:
+        style.RENDERED = rows.parent / "figures"
+    try:
+        yield
+    finally:
+        style.RENDERED = before
 
 
 def program(start: str) -> str:

@@ -74,10 +74,35 @@ def load(path: Path, keys: set[str] | None = None) -> pd.DataFrame:
     found = list(each.values())
     if not found:
         study = path.stem if path.stem != "rows" else path.parent.name
-        raise NoRowsError(f"rows of {study!r}: none in {path}; make them with python -m studies.{study}")
+        raise NoRowsError(f"rows of {study!r}: none in {path}; make them with {_maker(study, path.stem != 'rows')}")
     if not fits(found):
         raise NoRowsError(f"rows: {path} is no table of at most {FIELDS} columns and {CELLS} cells")
     return pd.DataFrame(found)
+
+
+def latest(path: Path) -> set[str]:
+    """Keys of the rows that the last run wrote: those whose code, preset, seed and device are those of the newest row."""
+    runs: dict[tuple[str, ...], set[str]] = {}
+    newest = ("", ("",))
+    for row in rows(path):
+        made, setting = row.get("provenance"), row.get("setting")
+        if isinstance(made, dict) and isinstance(setting, dict):
+            run = (str(made.get("code")), *(str(setting.get(key)) for key in ("preset", "seed", "device")))
+            runs.setdefault(run, set()).add(row["key"])
+            newest = max(newest, (str(made.get("time")), run), key=lambda item: item[0])
+    return runs.get(newest[1], set())
+
+
+def _maker(study: str, committed: bool) -> str:
+    """The commands that make the rows: the committed ones, which are those of a full run, or any."""
+    if study == "benchmarks":
+        return "make bench, then python -m figures.benchmarks results/benchmarks.json"
+    if not committed:
+        return f"python -m studies.{study}"
+    return (
+        f"python -m studies.{study} --preset full, then python -m studies.publish {study}; or draw what a run left in the "
+        f"folder results by python -m figures {study} --from results"
+    )
 
 
 def again(line: str) -> bool:

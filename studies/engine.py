@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import platform
+import re
 import resource
 import signal
 import time
@@ -27,10 +28,14 @@ from threadpoolctl import threadpool_limits
 
 from studies.store import Row, StoppedSweepError
 from targets import ArgumentError
+from targets.arguments import refuse
 from verify.provenance import code_version, surroundings
 
 Compute = Callable[[Row], list[Row]]
 """The rows of a setting.  To be sent to another process it has to be a module's function, or a `partial` of one."""
+
+ADDRESS = re.compile(r"(?:[a-z]+://)?[^\s/]+:\d{1,5}|inproc://\S+")
+"""What addresses of schedulers look like; without a scheme they are tcp."""
 
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
@@ -203,6 +208,10 @@ def connected(address: str) -> Iterator[Any]:
         raise ArgumentError(
             f"scheduler = {address!r}: needs Dask; install it by: pip install 'truerate[cluster]'"
         ) from error
+    if not ADDRESS.fullmatch(address):
+        refuse(
+            "scheduler", address, "the address of a running Dask scheduler, scheme://host:port, such as tcp://host:8786"
+        )
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

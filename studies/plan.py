@@ -167,10 +167,7 @@ def show(found: Plan, workers: int) -> None:
     """The plan as a table, with the wall time on fewer and more workers."""
     done = found.settings - len(found.missing)
     console.print(f"settings   {found.settings}, of which {done} are finished")
-    console.print(
-        f"core time  {duration(found.core_seconds)} ({100 * found.share_measured:.0f}% of it measured on these settings, "
-        "the rest by their like)"
-    )
+    console.print(f"core time  {duration(found.core_seconds)}{_basis(found)}")
     console.print(f"memory     {found.peak_mib:.0f} MiB a worker, {workers * found.peak_mib / 1024:.1f} GiB in all")
     console.print(f"longest    {duration(max(found.units, default=0.0))}: no number of workers takes less")
     table = Table("workers", "wall time", "cores busy")
@@ -186,6 +183,13 @@ def show(found: Plan, workers: int) -> None:
             f"{key} {value}" for key, value in setting.items() if key in ("family", "dim", "part", "sampler")
         )
         console.print(f"  {duration(cost.seconds):>8}  {told}", markup=False)
+
+
+def _basis(found: Plan) -> str:
+    """What the core time rests on, in brackets."""
+    if all(cost.measured for _, cost in found.missing):
+        return " (all of it measured on these settings)" if found.missing else ""
+    return f" ({math.floor(100 * found.share_measured)}% of it measured on these settings, the rest by their like)"
 
 
 def duration(seconds: float) -> str:

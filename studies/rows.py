@@ -1,10 +1,12 @@
 """The rows of a study as one table: a DataFrame, a CSV file, a Parquet file; or as they are, in one JSON document.
 
-The rows are those of FOLDER/NAME/rows.jsonl, FOLDER being `results` unless told otherwise.  In a table nested fields become
-columns with dots (setting.family, provenance.commit); a column has one type whatever rows lack: integers and booleans with
-gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so are a column of several kinds and one
-of integers beyond 64 bits.  Only the rows of complete settings are taken; of a setting that was computed under several
-versions of the code, those of each (column provenance.code).
+The rows are those of FOLDER/NAME/rows.jsonl, as studies write them, or of FOLDER/NAME.jsonl, as those beside the figures are.
+FOLDER is `results` unless told otherwise; where that has no rows of the study, those committed with the code are taken.
+
+In a table nested fields become columns with dots (setting.family, provenance.commit); a column has one type whatever rows
+lack: integers and booleans with gaps stay what they are, numbers of both kinds are floats, lists are JSON text, and so are a
+column of several kinds and one of integers beyond 64 bits.  Only the rows of complete settings are taken; of a setting that
+was computed under several versions of the code, those of each (column provenance.code).
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ from studies.store import Row, StoppedSweepError, read_rows
 from targets import ArgumentError
 from targets.arguments import one_of, refuse
 from verify.command import Command, Json, console, writable, write_json
-from verify.provenance import provenance
+from verify.provenance import ROOT, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = (".csv", ".parquet")
+
+RESULTS = Path("results")
+"""Where studies write their rows unless told otherwise."""
+COMMITTED = ROOT / "figures" / "rows"
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,11 @@ class Options:
     """What to export, and where to."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """The study: a folder of rows, such as step_scaling."""
+    """The study, such as step_scaling."""
     to: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The table to write: .csv or .parquet."""
-    folder: Annotated[Path, tyro.conf.arg(name="from")] = Path("results")
-    """Where the studies' folders are."""
+    folder: Annotated[Path | None, tyro.conf.arg(name="from", metavar="FOLDER")] = None
+    """Where the studies' rows are; if none, results, and after it the committed rows."""
     force: bool = False
     """Write over a table that is there."""
     json: Json = None
@@ -96,7 +102,7 @@ def export(options: Options) -> pd.DataFrame:
         raise ArgumentError(
             f"--to = {options.to}: Parquet needs pyarrow; install it by: pip install 'truerate[parquet]'"
         )
-    table = frame(_source(options))
+    table = frame(source(options))
     part = options.to.with_name(options.to.name + ".part")
     try:
         if suffix == ".csv":
@@ -109,13 +115,29 @@ def export(options: Options) -> pd.DataFrame:
     return table
 
 
-def _source(options: Options) -> Path:
-    """The study's folder of rows."""
-    known = sorted(path.parent.name for path in options.folder.glob("*/rows.jsonl") if path.parent.name.isidentifier())
-    if not known:
-        wanted = f"a folder of studies, each with its rows.jsonl; python -m studies.{options.name} writes one"
-        refuse("--from", str(options.folder), wanted)
-    return options.folder / one_of("NAME", options.name, known)
+def source(options: Options) -> Path:
+    """The study's file of rows.
+
+    Raises `ArgumentError` for a folder without any, and for a study that it has no rows of, suggesting the nearest.
+    """
+    if options.folder is not None:
+        found = _files(options.folder)
+        if not found:
+            wanted = f"a folder of studies, each with its rows.jsonl; python -m studies.{options.name} writes one"
+            refuse("--from", str(options.folder), wanted)
+    else:
+        found = _files(COMMITTED) | _files(RESULTS)
+    return found[one_of("NAME", options.name, sorted(found))]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The row files in a folder, by study: a study's own folder comes before a file beside it."""
+    beside = {path.stem: path for path in folder.glob("*.jsonl") if path.stem != "rows"}
+    return {name: path for name, path in (beside | _folders(folder)).items() if name.isidentifier()}
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    return {path.parent.name: path for path in folder.glob("*/rows.jsonl")}
 
 
 def _complete(rows: list[Row]) -> list[Row]:
@@ -158,6 +180,7 @@ def _column(values: list[Any]) -> pd.Series:
 
 def main(options: Options) -> None:
     """Write the table, the JSON document, or both."""
+    file = source(options)
     if options.to is None and options.json is None:
         refuse("--to", None, f"a file that ends in {' or '.join(KINDS)}, or --json FILE")
     writable("json", options.json)
@@ -165,8 +188,10 @@ def main(options: Options) -> None:
         table = export(options)
         console.print(f"{options.to}: {len(table)} rows, {len(table.columns)} columns", markup=False, soft_wrap=True)
     if options.json is not None:
-        rows = complete_rows(_source(options) / "rows.jsonl")
+        rows = complete_rows(file)
         write_json(options.json, {"study": options.name, "provenance": provenance(), "rows": rows})
+    if file.parent == COMMITTED and options.folder is None:
+        print(f"no rows of {options.name} in {RESULTS}: these are the committed ones, {file}", file=sys.stderr)
 
 
 COMMAND = Command(

@@ -13,6 +13,8 @@ the committed rows.
 
 from __future__ import annotations
 
+import difflib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,13 +23,16 @@ import torch
 from studies import audit_report, study
 from studies.audit_measures import SWEPT, measure
 from studies.store import Row
-from targets import ArgumentError
-from targets.arguments import integer
+from targets import ArgumentError, NotAvailableError
+from targets.arguments import integer, one_of, refuse
 from verify.audit import registry
 from verify.audit.contract import Audited, Untestable
 from verify.audit.sweep import sweep, sweepable
 
 NAME = "sampler_audit"
+
+TOLD = 10
+"""Names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,28 @@ def _swept(library: str, name: str, preset: str) -> list[Row]:
     return rows
 
 
+def near_names(library: str | None, sampler: str) -> None:
+    """Refuse a sampler that no library has, or the one asked for, naming at most `TOLD` that begin so or are near.
+
+    Raises `ArgumentError`, as for a library that there is none of.
+    """
+    if library is not None:
+        one_of("library", library, registry.ADAPTERS)
+    known: dict[str, str] = {}
+    for other, version in registry.versions().items():
+        with suppress(NotAvailableError):
+            known |= dict.fromkeys(registry.names(other) if version is not None else (), other)
+    theirs = sorted(name for name, owner in known.items() if library in (None, owner))
+    if sampler in known or not theirs:
+        return  # the registry says whose it is, and what is not installed
+    short = sampler.lower()
+    begin = [name for name in theirs if name.lower().startswith(short)]
+    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(sampler, theirs, n=3, cutoff=0.4)]))[:TOLD]
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    whose = f"of {library}" if library else "that an installed library has"
+    refuse("sampler", sampler, f"the name of one {whose}; docs/audit.md lists all{hint}")
+
+
 def check(config: Config) -> None:
     """Refuse bad settings before any work."""
     integer("seed", config.seed, 0)
@@ -124,6 +151,8 @@ def check(config: Config) -> None:
         raise ArgumentError(
             "docs = True: expected neither --library nor --sampler nor --json; the page holds all committed rows"
         )
+    if config.sampler is not None:
+        near_names(config.library, config.sampler)
     registry.samplers(config.library, config.sampler)
     study.folder(config.out)
 

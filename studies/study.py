@@ -17,6 +17,7 @@ import torch
 import tyro
 from joblib import cpu_count
 
+from figures.command import pictures
 from figures.load import NoRowsError
 from studies.engine import Compute, Engine, connected, results
 from studies.store import Row, StoppedSweepError, Store
@@ -208,7 +209,8 @@ def run(
         settings = [{**setting, "device": place} for setting in settings]  # other random numbers: rows of their own
     rows = sweep(store, settings, partial(_placed, compute, place), engine, together)
     report(rows)
-    drawn = draw(store.path, keys={row["key"] for row in rows})
+    with pictures(store.path):
+        drawn = draw(store.path, keys={row["key"] for row in rows})
     console.print(f"\nrows    {store.path}\nfigures {', '.join(str(path) for path in drawn)}", soft_wrap=True)
     if config.json is not None:
         write_json(config.json, document(name, rows) if as_json is None else as_json(rows))

@@ -59,11 +59,12 @@ def array(name: str, value: Any, shape: Sequence[int | None]) -> Tensor:
     if value.is_complex():
         refuse(f"{name}.dtype", value.dtype, "real numbers")
     tensor = value.detach().to(torch.float64).clone()
-    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    wanted = "(" + ", ".join("≥ 1" if n is None else str(n) for n in shape) + ")"
+    line = "; numbers on the line as x[:, None]" if len(shape) == 2 and tensor.ndim == 1 else ""
     if tensor.ndim != len(shape) or any(
         have == 0 or (want is not None and have != want) for have, want in zip(tensor.shape, shape, strict=True)
     ):
-        refuse(f"{name}.shape", tuple(tensor.shape), f"shape {wanted}")
+        refuse(f"{name}.shape", tuple(tensor.shape), f"shape {wanted}{line}")
     if not bool(torch.isfinite(tensor).all()):
         bad = tensor[~torch.isfinite(tensor)][0].item()
         refuse(name, bad, "finite numbers only")
@@ -84,7 +85,8 @@ def weights(name: str, value: Any, count: int | None) -> Tensor:
         refuse(name, float(tensor.min()), "non-negative weights")
     total = float(tensor.sum())
     if abs(total - 1.0) > 1e-9:
-        refuse(f"sum of {name}", total, "a sum of 1 (within 1e-9)")
+        near = "; divide by their sum in float64" if abs(total - 1.0) < 1e-3 else ""
+        refuse(f"sum of {name}", total, f"a sum of 1 (within 1e-9){near}")
     return tensor / tensor.sum()
 
 
@@ -134,6 +136,6 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
     options = list(known)
     if isinstance(value, str) and value in options:
         return value
-    near = difflib.get_close_matches(value, options, n=1, cutoff=0.4) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value, options, n=1, cutoff=0.6) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     refuse(name, value, f"one of {', '.join(options)}{hint}")

@@ -142,8 +142,8 @@ class Curve(ABC):
             values = np.asarray(snr, dtype=np.float64)
         except (TypeError, ValueError):
             refuse("snr", snr, "numbers >= 0")
-        if not np.isfinite(values).all() or (values < 0).any():
-            refuse("snr", snr, "finite numbers >= 0")
+        if not values.size or not np.isfinite(values).all() or (values < 0).any():
+            refuse("snr", snr, "finite numbers >= 0, at least one")
         out = rows(values.ravel()).reshape(-1, *values.shape)
         return Estimate.jackknife(out, (self.bias + self.extrapolation(values)) * np.abs(out[0]), self.method)
 

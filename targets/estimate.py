@@ -10,19 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from targets.arguments import NotAvailableError
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """`value` with `stderr` (random part, one standard deviation) and `bias` (deterministic part, estimated size).
 
     All three are floats, or arrays of one shape.  `method` says how the number was made.
-    Information is in nats, summed over coordinates.
+    Information is in nats, summed over coordinates.  Raises `NotAvailableError` where one is not a number.
     """
 
     value: float | np.ndarray
     stderr: float | np.ndarray
     bias: float | np.ndarray
     method: str
+
+    def __post_init__(self) -> None:
+        if any(np.isnan(part).any() for part in (self.value, self.stderr, self.bias)):
+            raise NotAvailableError(
+                f"{self.method}: not a number in double precision; available: levels and laws of less extreme scale"
+            )
 
     @property
     def error(self) -> float | np.ndarray:

@@ -185,7 +185,7 @@ def test_limit_widens_with_unstated_scatter():
         (lambda: rates.fit(K, "1234567890"), "estimates = '1234567890': expected a sequence"),  # pyright: ignore[reportArgumentType]
         (lambda: rates.fit(K, [None] * 10), "expected real numbers, or estimates"),  # pyright: ignore[reportArgumentType]
         (lambda: rates.fit(K, 1.0 / K, np.array(0.1)), "stderr = .*0.1.*: expected real numbers"),
-        (lambda: rates.fit(K, [Estimate(1.0, 0.0, np.nan, "test")] * 10), "bias = nan: expected finite biases"),
+        (lambda: rates.fit(K, [Estimate(1.0, 0.0, np.inf, "test")] * 10), "bias = inf: expected finite biases"),
         (lambda: rates.fit(K, [Estimate(1.0, -1.0, 0.0, "test")] * 10), "stderr = -1.0: expected finite standard"),
     ],
 )

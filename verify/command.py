@@ -8,12 +8,15 @@ printed goes to standard error.
 
 from __future__ import annotations
 
+import difflib
 import gc
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +83,22 @@ class Command:
         return getattr(sys.modules["__main__"], "PROGRAM", self.start)
 
     def parse(self, arguments: Sequence[str] | None = None) -> Any:
-        """The options; help ends with the examples.  Exits with code 2 for what is no command line of this command."""
-        tyro._experimental_options["ansi_codes"] = not plain() and sys.stderr.isatty()
+        """The options; help ends with the examples.
+
+        Exits with code 2 for what is no command line of this command, saying why in one line.
+        """
         given = sys.argv[1:] if arguments is None else list(arguments)
-        flags = (tyro.conf.FlagCreatePairsOff,)
+        helped = bool({"-h", "--help"} & set(given))
+        tyro._experimental_options["utf8_boxes"] = helped
+        tyro._experimental_options["ansi_codes"] = helped and not plain() and sys.stderr.isatty()
+        flags, said = (tyro.conf.FlagCreatePairsOff,), io.StringIO()
         try:
-            return tyro.cli(self.config, prog=self.program, description=self.about, args=given, config=flags)
+            with redirect_stderr(said):
+                return tyro.cli(self.config, prog=self.program, description=self.about, args=given, config=flags)
         except SystemExit as stop:
-            if not stop.code and {"-h", "--help"} & set(given):
+            if stop.code:
+                print(f"error: {one_line(said.getvalue())}; see {self.program} --help", file=sys.stderr)
+            elif helped:
                 print(self.ending())
             raise
 
@@ -131,6 +142,37 @@ class Command:
             code = INTERRUPTED
         if code:
             sys.exit(code)
+
+
+EXPECTED = {"INT": "an integer", "FLOAT": "a number", "PATH": "a path"}
+"""What the parser calls the kinds of values, and what the kinds are."""
+
+
+def one_line(box: str) -> str:
+    """What the parser's box says, without title and help: `NAME = VALUE: expected …`, what is missing, or what is unknown.
+
+    The box is in ASCII: a title, the message, and help on the options it is about, with lines of dashes between.
+    """
+    parts = [[line for line in part.splitlines() if line.strip()] for part in re.split(r"(?m)^ *-{3,} *$", box)[1:]]
+    said, *helped = parts or [[]]
+    first = " ".join(line.strip() for line in said)
+    if first.startswith("Missing from"):
+        names = [line.strip() for line in said if re.match(r" {6}\S", line)]
+        return f"missing: {', '.join(names)}"
+    if wrong := re.match(r"Missing value for argument '(.*)'", first):
+        return f"missing: a value of {wrong[1]}"
+    if wrong := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", first):
+        value, name, known = wrong[1], wrong[2], re.findall(r"'([^']*)'", wrong[3])
+        near = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{name} = {value!r}: expected one of {', '.join(known)}{hint}"
+    if wrong := re.match(r"Error parsing (\S+): .*?(?:from \['|: ')(.*?)'(?:\]|$)", first):
+        kind = next((line.split()[-1] for part in helped for line in part if line.split()[0] == wrong[1]), "")
+        return f"{wrong[1]} = {wrong[2]!r}: expected {EXPECTED.get(kind, kind or 'another value')}"
+    near = [line for part in helped if re.match("(?i) *(perhaps|arguments similar)", " ".join(part)) for line in part]
+    meant = [found[1] for line in near if (found := re.match(r" *(--[\w-]+)", line))]
+    first = first[:1].lower() + first[1:].rstrip(".")
+    return f"{first}; did you mean {' or '.join(dict.fromkeys(meant))}?" if meant else first or "a wrong command line"
 
 
 def writable(name: str, path: Path | None) -> None:

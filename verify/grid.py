@@ -33,6 +33,9 @@ Built = TypeVar("Built")
 Options = ParamSpec("Options")
 
 
+LEAST, LARGEST = 1e-100, 1e100
+"""Of snr on a grid."""
+
 RULES: dict[str, Callable[..., np.ndarray]] = {
     "optimal": optimal.optimal,
     "recursion": optimal.recursion,
@@ -65,6 +68,9 @@ class Grid(Schedules):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "snr", ascending("snr", self.snr))
+        if self.snr[0] < LEAST or self.snr[-1] > LARGEST:
+            beyond = self.snr[0] if self.snr[0] < LEAST else self.snr[-1]
+            refuse("snr", float(beyond), f"levels between {LEAST:g} and {LARGEST:g}, where squares are finite")
         find_process(self.process)
         self.snr.setflags(write=False)
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from targets import ArgumentError
 from targets.arguments import real, refuse
 from targets.channel import PROCESSES
 
@@ -94,7 +95,7 @@ def to_diffusers(snr: np.ndarray, scheduler: Any, final_zero: bool | None = None
         refuse(
             "scheduler.config.use_flow_sigmas", True, "False: sigmas are then neither those of the table nor the grid's"
         )
-    log_snr = np.log(_snr_of(scheduler if table is None else table))
+    log_snr = np.log(_snr_of(_table(scheduler) if table is None else table))
     wanted = np.log(snr)
     if wanted[0] < log_snr[-1] - SLACK or wanted[-1] > log_snr[0] + SLACK:
         refuse(
@@ -115,6 +116,16 @@ def _to_flow(snr: np.ndarray, scheduler: Any, config: Any, final_zero: bool) -> 
     shift = real("scheduler.shift", getattr(scheduler, "shift", config["shift"]), "a number > 0", low=0.0)
     sigmas = flow / (shift - (shift - 1.0) * flow)
     return DiffusersGrid(np.append(sigmas, 0.0) if final_zero else sigmas, flow * config["num_train_timesteps"])
+
+
+def _table(scheduler: Any) -> np.ndarray:
+    """What stands for a scheduler, as numbers in one dimension; ArgumentError, saying what could be, where it is none."""
+    try:
+        return _numbers("scheduler", scheduler)
+    except ArgumentError:
+        refuse(
+            "scheduler", scheduler, "an instance of a scheduler of diffusers, or its table ᾱ, scheduler.alphas_cumprod"
+        )
 
 
 def snr_of_sigmas(sigmas: Any, process: str) -> np.ndarray:

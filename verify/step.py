@@ -20,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from targets import ArgumentError, Level, NotAvailableError
-from targets.arguments import refuse
+from targets.arguments import real, refuse
 from verify.grid import Grid
 
 STARTS = ("exact", "moment", "prior")
@@ -84,6 +84,23 @@ class Step:
     outputs: tuple[float, ...]
     noise: float
     history: tuple[float, ...] = ()
+
+
+def _read(name: str, step: Step) -> None:
+    """Refuse what is no level, no tuple of stages or no real number in a step."""
+    if not isinstance(step.stages, tuple) or not all(isinstance(stage, Stage) for stage in step.stages):
+        refuse(f"{name}.stages", step.stages, "a tuple of Stage")
+    for where, level in (("start", step.start), ("stop", step.stop), *(("stages", each.level) for each in step.stages)):
+        if not isinstance(level, Level):
+            refuse(f"{name}.{where}", level, "a Level, e.g. one of grid.levels")
+    for where, part in ((name, step), *((f"{name}.stages", each) for each in step.stages)):
+        lists = ("outputs", "history") if isinstance(part, Step) else ("outputs",)
+        for field_ in lists:
+            if not isinstance(getattr(part, field_), tuple | list):
+                refuse(f"{where}.{field_}", getattr(part, field_), "a tuple of numbers")
+        numbers = [part.state, *(value for field_ in lists for value in getattr(part, field_))]
+        for value in (*numbers, part.noise) if isinstance(part, Step) else numbers:
+            real(f"coefficient of {where}", value, "a finite real number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +182,7 @@ class Table:
         if not isinstance(steps, Sequence) or not steps or not all(isinstance(step, Step) for step in steps):
             refuse("steps", steps, "a list of at least one Step")
         for k, step in enumerate(steps):
+            _read(f"steps[{k}]", step)
             if len(step.outputs) != len(step.stages):
                 refuse(f"steps[{k}].outputs", step.outputs, f"one for each of its {len(step.stages)} stages")
             for i, stage in enumerate(step.stages):
@@ -174,6 +192,11 @@ class Table:
             if before.stop != after.start:
                 raise ArgumentError(f"steps[{k + 1}]: expected to start at {before.stop}")
         levels = [step.start for step in steps] + [steps[-1].stop]
+        for k, (before, after) in enumerate(pairwise(level.snr for level in levels)):
+            if after < before and method is None:  # churn does go back
+                raise ArgumentError(
+                    f"steps[{k}]: snr falls from {before:g} to {after:g}: expected levels from noisy to clean"
+                )
         alpha, sigma = np.array([v.alpha for v in levels]), np.array([v.sigma for v in levels])
         count = max(len(step.stages) for step in steps)
         rows = [

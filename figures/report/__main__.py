@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from figures.command import EXIT_CODES, ended, program
+from figures.command import EXIT_CODES, Parser, ended, program
 from figures.report.build import page
 from figures.report.data import FRONT, ROWS, ReportError, read
 
@@ -23,7 +23,7 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     typed = program("python -m figures.report")
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog=typed,
         description=__doc__,
         epilog=ENDING.format(program=typed, codes=EXIT_CODES),

@@ -25,6 +25,10 @@
   // The choice as the address has it, mended where it was not computed: rung first, then schedule, each the first that there is.
   function chosen() {
     const told = [];
+    for (const name of ["target", "rung", "schedule"]) {
+      const wanted = address.get(`x.${name}`);
+      if (wanted && kept(name) < 0) told.push(`${wanted}: no such ${name === "target" ? "law" : name}`);
+    }
     const c = { target: Math.max(kept("target"), 0) };
     const has = (part) => data.curves.some((curve) => Object.entries(part).every(([name, at]) => curve[{ target: 0, schedule: 2, rung: 3 }[name]] === at));
     for (const name of ["rung", "schedule"]) {
@@ -34,15 +38,19 @@
       if (wanted >= 0 && c[name] !== wanted) told.push(`${names[name][wanted]}: not computed here, ${names[name][c[name]]} is shown`);
     }
     const able = all(names.sampler).filter((sampler) => curves.has(keyOf(c, sampler)));
-    const named = address.get("x.sampler").split(",").map((id) => names.sampler.indexOf(id)).filter((at) => at >= 0);
+    const asked = [...new Set(address.get("x.sampler").split(","))];
+    const named = asked.map((id) => names.sampler.indexOf(id)).filter((at) => at >= 0);
+    const unknown = asked.filter((id) => id && id !== "none" && !names.sampler.includes(id));
+    if (unknown.length) told.push(`no such sampler: ${unknown.join(", ")}`);
     const lost = named.filter((at) => !able.includes(at));
     if (lost.length) told.push(`not computed here: ${lost.map((at) => names.sampler[at]).join(", ")}`);
     const drawn = named.filter((at) => able.includes(at));
     c.samplers = drawn.length || named.length || address.get("x.sampler") === "none" ? drawn : able.slice(0, 3);
     const steps = [...new Set(able.flatMap((at) => data.steps[curves.get(keyOf(c, at))[4]]))].sort((a, b) => a - b);
     c.steps = steps;
-    c.from = Number(address.get("x.from")) || steps[0];
-    c.to = Number(address.get("x.to")) || steps.at(-1);
+    const finite = (value, other) => (Number.isFinite(Number(value)) && Number(value)) || other;
+    c.from = finite(address.get("x.from"), steps[0]);
+    c.to = finite(address.get("x.to"), steps.at(-1));
     c.against = address.get("x.against") === "evaluations" ? "evaluations" : "steps";
     return [c, able, told];
   }

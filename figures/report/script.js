@@ -65,7 +65,7 @@ for (const table of document.querySelectorAll("[data-table]")) {
   const passes = (item) =>
     choices.every((select) => {
       const wanted = address.get(`${name}.${select.name}`);
-      return !wanted || `|${item.body.dataset[select.name]}|`.includes(`|${wanted}|`);
+      return !wanted || ![...select.options].some((option) => option.value === wanted) || `|${item.body.dataset[select.name]}|`.includes(`|${wanted}|`);
     }) && address.get(`${name}.q`).toLowerCase().split(/\s+/).every((word) => wordsOf(item).includes(word));
 
   const compared = (key) => {

@@ -44,6 +44,9 @@ MODULES = (
 
 CLAIMS: dict[str, Claim] = {claim.id: claim for module in MODULES for claim in module.CLAIMS}
 
+TOLD = 10
+"""Ids that a message lists."""
+
 RECORD = Path(__file__).with_name("expected.json")
 """id -> status: what the ledger said when it was last looked at."""
 
@@ -77,10 +80,16 @@ class Entry:
 
 
 def find(ids: Iterable[str]) -> list[Claim]:
-    """The claims with these ids, all of them where none is given; an unknown id is refused with the nearest known one."""
+    """The claims with these ids, all of them where none is given; an unknown id is refused with those near it."""
     wanted = list(ids)
     for name in wanted:
         if name not in CLAIMS:
+            begin = [known for known in CLAIMS if known.startswith(name)]
+            if begin:
+                more = f", … ({len(begin)} of them)" if len(begin) > TOLD else ""
+                refuse(
+                    "claim", name, f"a whole id; so begin {', '.join(begin[:TOLD])}{more}; see python -m verify --list"
+                )
             near = difflib.get_close_matches(name, CLAIMS, n=3, cutoff=0.4)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             refuse("claim", name, f"an id of python -m verify --list{hint}")

@@ -50,7 +50,10 @@ def table(entries: list[Entry]) -> Sheet:
 def summary(entries: list[Entry]) -> Group:
     """Counts, faults, and verdicts that are not the ones on record."""
     counts = {word: sum(entry.verdict.status == word for entry in entries) for word in MARKS}
-    lines = [", ".join(f"{count} {word}" for word, count in counts.items() if count) + f"; {len(entries)} claims"]
+    lines = [
+        ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        + f"; {len(entries)} claim{'s' * (len(entries) != 1)}"
+    ]
     lines += [f"fault of the ledger, {entry.claim.id}: {entry.fault}" for entry in entries if entry.fault]
     lines += [
         f"changed, {entry.claim.id}: on record {entry.expected or 'nothing'}, now {entry.verdict.status}"

@@ -37,7 +37,11 @@ class Stored:
         line = f"{self.rows} rows, {self.command} @ {self.commit[:12]}"
         if self.current:
             return line
-        return f"{line}; made by code {self.code}, the present code is {code_version()}: run the command again to renew them"
+        return (
+            f"{line}; made by code {self.code}, the present code is {code_version()}: what the study shows is from these "
+            "rows, and nothing is to be done unless numbers that it measures have changed; then run the command again to "
+            "renew them"
+        )
 
 
 def names() -> list[str]:
@@ -55,12 +59,16 @@ def stored(study: str) -> Stored:
         one_of("study", study, names())
     rows = _read(path) if path.exists() else []
     if not rows:
-        raise ArgumentError(f"study = {study!r}: no rows in {path}; make them with python -m studies.{study}")
+        raise ArgumentError(f"study = {study!r}: no rows in {path}; make them with {_maker(study)}")
     origin = rows[-1].get("provenance")
     if not isinstance(origin, dict) or not {"command", "commit", "code"} <= origin.keys():
         raise ArgumentError(f"study = {study!r}: rows in {path} do not say what made them; expected provenance")
     pictures = tuple(sorted(p for p in FIGURES.glob(f"{study}*.png")))
     return Stored(study, len(rows), origin["command"], origin["commit"], origin["code"], pictures)
+
+
+def _maker(study: str) -> str:
+    return f"python -m studies.{study} --preset full, then python -m studies.publish {study}"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
