@@ -26,7 +26,11 @@ CLAIM = "denoiser/rare-bit-growth"
 
 def environment(**more):
     """This process's, with the toy study on the path, and nothing that decides on colour."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "TTY_COMPATIBLE")}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "TTY_COMPATIBLE", "PYTHONUNBUFFERED")
+    }
     return {**kept, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **more}
 
 

@@ -3,10 +3,12 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from scipy.optimize import minimize
 
@@ -145,3 +147,99 @@ def test_the_same_figure_gives_the_same_files(tmp_path):
         style.save(figure, tmp_path / folder, "name", "command", "commit")
     for kind in ("png", "svg", "pdf"):
         assert (tmp_path / "one" / f"name.{kind}").read_bytes() == (tmp_path / "other" / f"name.{kind}").read_bytes()
+
+
+def test_an_error_is_four_standard_errors_and_the_size_of_the_bias():
+    rows = pd.DataFrame({"stderr": [0.1, 0.0], "bias": [-0.2, 0.3]})
+    assert style.error(rows) == pytest.approx([0.6, 0.3])
+
+
+def test_a_panel_holds_what_is_positive():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set(yscale="log", ylim=(0.5, 7.0))
+    style.hold(axis, [0.0, -1.0])
+    assert axis.get_ylim() == (0.5, 7.0)
+    style.hold(axis, [0.0, -1.0, 2.0, 8.0], room=2.0)
+    assert axis.get_ylim() == pytest.approx((1.0, 16.0))
+
+
+def test_points_have_bars_of_their_errors_and_no_line():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    style.points(axis, [1.0, 2.0], [3.0, 5.0], [0.5, 1.0], style.cycle(1))
+    markers, _, (bars,) = axis.containers[0]
+    np.testing.assert_allclose(bars.get_segments(), [[[1.0, 2.5], [1.0, 3.5]], [[2.0, 4.0], [2.0, 6.0]]])
+    assert markers.get_linestyle() == "None"
+
+
+def test_a_band_ends_at_a_thousandth_on_a_logarithmic_axis():
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set_yscale("log")
+    style.line(axis, [1.0, 2.0], [3.0, 5.0], [30.0, 1.0], style.cycle(0))
+    edges = {tuple(point) for point in axis.collections[0].get_paths()[0].vertices}
+    assert {(1.0, 0.003), (1.0, 33.0), (2.0, 4.0), (2.0, 6.0)} <= edges
+
+
+@pytest.mark.parametrize(("values", "shown"), [([1, 30, 999], {"1", "30", "999"}), ([1, 30, 1000], set())])
+def test_ticks_stand_at_the_values_within_three_decades(values, shown):
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set(xscale="log", xlim=(1, 1000))
+    style.plain_ticks(axis, values)
+    told = {text.get_text() for text in axis.get_xticklabels()}
+    assert told == shown if shown else "30" not in told
+
+
+@pytest.mark.parametrize("which", ["x", "y"])
+@pytest.mark.parametrize(
+    ("most", "shown"),
+    [
+        (2.0, ["1", "1.2", "1.4", "1.6", "1.8", "2"]),
+        (29.0, ["1", "2", "3", "5", "7", "10", "20"]),
+        (99.0, ["1", "2", "5", "10", "20", "50"]),
+        (1e3, ["1", "10", "100", "1000"]),
+    ],
+)
+def test_round_ticks_of_either_axis_by_its_own_limits(which, most, shown):
+    _, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    axis.set(xscale="log", yscale="log", xlim=(1, 1e6), ylim=(1, 1e6))
+    axis.set(**{f"{which}lim": (1.0, most)})
+    style.round_ticks(axis, which)
+    assert [text.get_text() for text in getattr(axis, f"get_{which}ticklabels")()] == shown
+
+
+def test_one_legend_holds_what_any_panel_shows_once():
+    figure, axes = style.canvas(6.0, 3.0, 1, 2)
+    for axis, names in zip(axes.flat, ("abc", "cde"), strict=True):
+        for name in names:
+            axis.plot([1, 2], [1, 2], label=name)
+    style.shared_legend(figure, axes.flat, columns=2)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list("abcde")
+    assert vars(legend)["_ncols"] == 2
+
+
+def test_rows_of_panels_have_widths_of_their_own():
+    figure, panels = style.rows_of(6.0, 4.0, [1, 3])
+    assert [len(row) for row in panels] == [1, 3]
+    figure.draw_without_rendering()
+    wide, *narrow = (axis.get_window_extent().width for row in panels for axis in row)
+    assert wide > 2.5 * max(narrow)
+
+
+@pytest.mark.parametrize(("power", "side"), [(-2.0, "right"), (1.0, "left")])
+def test_the_text_of_a_triangle_stands_outside_its_corner(power, side):
+    """Falling lines have the right angle left under them, and the text ends there; rising ones right."""
+    figure, ((axis,),) = style.canvas(3.0, 3.0, 1, 1)
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    axis.set(xscale="log", yscale="log", xlim=(1, 8), ylim=(1e-3, 1e2))
+    style.slope_triangle(axis, x, x**power, "black")
+    figure.draw_without_rendering()
+    text, triangle = axis.texts[0].get_window_extent(), axis.patches[0].get_window_extent()
+    assert axis.texts[0].get_ha() == side
+    assert text.x1 <= triangle.x0 if side == "right" else text.x0 >= triangle.x1
+
+
+def test_a_figure_is_laid_out_once(tmp_path):
+    """What the first file shows is where the others show it."""
+    figure, _ = style.canvas(3.0, 2.0, 1, 1)
+    style.save(figure, tmp_path, "name", "command", "commit")
+    assert not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)

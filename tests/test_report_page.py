@@ -10,7 +10,7 @@ import pytest
 import report_inputs as inputs
 from report_pages import EXTRA, Parsed, folder, made, page  # noqa: F401
 
-from figures.report import build
+from figures.report import build, data
 from figures.report.__main__ import run
 from figures.report.data import LEDGER, ROWS, ReportError, read, slug
 
@@ -145,3 +145,78 @@ def test_the_committed_rows_make_a_page_of_at_most_eight_megabytes(tmp_path):
     written = (tmp_path / "report.html").read_text("utf-8")
     assert len(written.encode()) <= build.LARGEST
     assert not Parsed(written).open
+
+
+# ---- what the command and the page say ---------------------------------------------------------------------
+
+
+def test_the_command_reads_what_it_is_told_and_makes_the_folder(folder, page, tmp_path, capsys):
+    out = tmp_path / "new" / "deep" / "report.html"
+    assert run(["--rows", str(folder / "rows"), "--front", str(folder / "front"), "--out", str(out)]) == 0
+    assert out.read_text("utf-8") == page
+    assert capsys.readouterr().out.startswith(f"{out}  ")
+
+
+def test_half_a_character_in_a_claim_is_no_error(tmp_path):
+    """A lone surrogate, which JSON can hold and UTF-8 cannot."""
+    for name in build.LIBRARIES:
+        pytest.importorskip(name, reason=EXTRA)
+    document = inputs.ledger()
+    document["claims"][0]["statement"] = "half \ud800 of one"
+    folder, out = inputs.write(tmp_path / "half", document), tmp_path / "report.html"
+    assert run(["--rows", str(folder / "rows"), "--front", str(folder / "front"), "--out", str(out)]) == 0
+    assert "half ? of one" in out.read_text("utf-8")
+
+
+def test_a_page_of_the_largest_size_is_none_too_large(folder, page, monkeypatch):
+    size = len(page.encode())
+    monkeypatch.setattr(build, "LARGEST", size)
+    assert made(folder) == page
+    monkeypatch.setattr(build, "LARGEST", size - 1)
+    with pytest.raises(ReportError, match=rf"report: {size} bytes; at most {size - 1}"):
+        made(folder)
+
+
+def test_the_first_and_the_last_day_of_all_rows_are_told(tmp_path):
+    days = [{"quantity": "kl", "provenance": {"time": f"2026-11-{day}T10:00:00Z"}} for day in (19, 23, 21)]
+    told = made(inputs.write(tmp_path / "days", step_scaling=days))
+    assert "made 2026-11-19 to 2026-11-23, " in told
+    assert '<td class="days">2026-11-19 to 2026-11-23</td>' in told
+
+
+def test_a_study_links_the_claims_that_name_it(page):
+    articles = dict(re.findall(r'<article class="study" id="study-([^"]+)"(.*?)</article>', page, re.S))
+    named = {name: re.findall(r"ledger\.open=claim-([a-z-]+)", text) for name, text in articles.items()}
+    assert named.pop("step-scaling") == ["alpha-equality", "beta-rate", "delta-several", "epsilon-fault"]
+    assert not any(named.values())
+
+
+def test_the_choice_of_a_source_counts_its_claims(page):
+    choices = re.findall(r'<option value="([^"]+)">((?:arXiv|no arXiv) [^<]+)</option>', page)
+    assert choices == [
+        ("2601.21943", "arXiv 2601.21943 (3)"),
+        ("2508.16306", "arXiv 2508.16306 (1)"),
+        ("none", "no arXiv paper (1)"),
+    ]
+
+
+def test_an_atlas_of_refusals_alone_is_refused(tmp_path):
+    refused = [row for row in inputs.atlas() if row["quantity"] == "refused"]
+    with pytest.raises(ReportError, match=r"no row of atlas\.jsonl holds a curve"):
+        made(inputs.write(tmp_path / "bare", atlas=refused))
+
+
+def test_a_file_without_rows_is_no_source_of_rows(tmp_path):
+    folder = inputs.write(tmp_path / "bare", step_scaling=[])
+    assert "step_scaling" not in read(folder / "rows").origins
+    assert "No rows of this study: python -m studies.step_scaling makes them." in made(folder)
+
+
+def test_a_ledger_too_large_or_with_what_is_no_number_is_refused(folder, tmp_path, monkeypatch):
+    file = tmp_path / "ledger.json"
+    file.write_text('{"preset": Infinity, "claims": [{}]}')
+    with pytest.raises(ReportError, match=r"is no JSON \(Infinity is no number\)"):
+        read(folder / "rows", file)
+    monkeypatch.setattr(data, "LARGEST", file.stat().st_size - 1)
+    with pytest.raises(ReportError, match=r"ledger\.json has 36 bytes; at most 35 are read"):
+        read(folder / "rows", file)

@@ -298,3 +298,13 @@ def test_committed_slopes_follow_their_rows(committed):
         else:
             assert row["slope"] == pytest.approx(math.log(row["value"][-1] / row["value"][-2]) / run, abs=1e-3)
     assert sum(row["slope"] is not None for row in measured(committed)) > 1000
+
+
+def test_rows_say_what_kind_of_sampler_theirs_is(rows):
+    kinds = {row["sampler"]: (row["stochastic"], row["order"]) for row in measured(rows)}
+    assert {name: kinds[name] for name in ("ddpm", "ddim", "heun", "rk3")} == {
+        "ddpm": (True, 1),
+        "ddim": (False, 1),
+        "heun": (False, 2),
+        "rk3": (False, 3),
+    }

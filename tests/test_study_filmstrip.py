@@ -194,3 +194,42 @@ def test_the_committed_rows_are_whole(committed, rows):
     then = {(row["sampler"], row["rung"], row["reference"]): row["value"] for row in of(committed, "kl")}
     assert then.keys() == now.keys()
     np.testing.assert_allclose([then[key] for key in now], list(now.values()), rtol=1e-8)
+
+
+def test_seed_and_preset_reach_the_rows(monkeypatch):
+    monkeypatch.setattr(filmstrip, "PARTICLES", {"quick": 4, "full": 6})
+    monkeypatch.setattr(filmstrip, "CELLS", {"quick": 3, "full": 5})
+    shared = {"steps": 5, "preset": "full"}
+
+    def points(seed):
+        found = filmstrip.compute({"part": "particles", "sampler": "ddim", "seed": seed, **shared}, CPU)
+        return np.array(of(found, "particles")[0]["points"])
+
+    assert points(0).shape == (6, 2)
+    assert not np.array_equal(points(0), points(1))
+    first = filmstrip.compute({"part": "density", "seed": 0, **shared}, CPU)[0]
+    assert np.array(first["log_density"]).shape == (5, 5)
+
+
+def test_the_table_has_both_errors_in_their_columns_and_a_dash_for_a_refusal(capsys):
+    where = {"steps": 8, "rung": "marginal", "reference": "none"}
+    filmstrip.report(
+        [
+            {"quantity": "kl", "sampler": "one", **where, "value": 1.5, "stderr": 0.1, "bias": 0.02},
+            {"quantity": "refused", "sampler": "other", **where, "value": None, "method": "why"},
+        ]
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["one", "marginal", "none", "1.5", "0.1", "0.02"] in lines
+    assert ["other", "marginal", "none", "-"] in lines
+
+
+def test_a_panel_reaches_as_many_deviations_of_its_level(rows):
+    """Half a width is `REACH` of the mean standard deviation of αX + σZ in the two directions."""
+    for row in of(rows, "density"):
+        level = filmstrip.grid_of(filmstrip.Config().steps).levels[row["index"]]
+        mean = WEIGHTS @ CENTRES
+        variance = (WEIGHTS @ (VARIANCES + (CENTRES - mean) ** 2)).mean()
+        half = filmstrip.REACH * math.sqrt(level.alpha**2 * variance + level.sigma**2)
+        assert (row["x"][-1] - row["x"][0]) / 2.0 == pytest.approx(half, abs=1e-4)
+        assert (row["y"][-1] - row["y"][0]) / 2.0 == pytest.approx(half, abs=1e-4)

@@ -70,3 +70,16 @@ def test_the_file_is_written_and_nothing_else(folder, tmp_path, capsys):
     written = [json.loads(line) for line in (tmp_path / "out" / "step_scaling.jsonl").read_text().splitlines()]
     assert written == published("step_scaling", made)
     assert "6 rows" in capsys.readouterr().out
+
+
+def test_the_code_that_ran_last_is_told_by_its_time(folder):
+    """Not by its place in the file, which another machine's rows may follow."""
+    made = folder(*((place, "new", "2") for place in range(3)), *((place, "old", "1") for place in range(3)))
+    assert {row["provenance"]["code"] for row in published("step_scaling", made)} == {"new"}
+
+
+def test_settings_are_the_same_whatever_the_order_of_their_fields(folder, monkeypatch):
+    made = folder((0, "new", "1"), (1, "new", "2"), (2, "new", "3"))
+    turned = [dict(reversed(one.items())) for one in SETTINGS]
+    monkeypatch.setattr(step_scaling, "settings", lambda _: turned)
+    assert [row["value"] for row in published("step_scaling", made)] == [0, 1, 10, 11, 20, 21]

@@ -85,7 +85,11 @@ def steps_of(table: Table) -> tuple[Step, ...]:
 def check_parts(table: Table, oracle: Oracle) -> None:
     """Refuse what is no table or no oracle."""
     if not isinstance(table, Table):
-        refuse("table", table, "a table: build one with verify.samplers, e.g. samplers.ddpm(grid)")
+        refuse(
+            "table",
+            table,
+            "a table: build one with verify.samplers, or with Table.from_steps (of a function: verify.audit.order)",
+        )
     if not isinstance(oracle, Oracle):
         refuse("oracle", oracle, "an oracle, e.g. verify.oracle.Exact(target)")
 

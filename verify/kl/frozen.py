@@ -68,11 +68,15 @@ def check_inputs(target: Target, table: Table, oracle: Oracle | None) -> Oracle:
             "target dtype", target.mean.dtype, "float64 for a divergence; move it with target.to(dtype=torch.float64)"
         )
     if not isinstance(table, Table):
-        refuse("table", table, "a table: build one with verify.samplers, e.g. samplers.ddpm(grid)")
+        refuse(
+            "table",
+            table,
+            "a table: build one with verify.samplers, or with Table.from_steps (of a function: verify.audit.order)",
+        )
     if oracle is None:
         return Exact(target)
     if not isinstance(oracle, Oracle):
-        refuse("oracle", oracle, "an oracle of this target")
+        refuse("oracle", oracle, "an oracle of this target, e.g. verify.oracle.Exact(target)")
     if oracle.target is not target:
         raise ArgumentError(f"oracle = {oracle!r}: expected an oracle of the same target, {target!r}")
     return oracle
