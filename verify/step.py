@@ -1,4 +1,4 @@
-"""A sampler is a table: steps affine in the state, the denoiser's outputs and one fresh Gaussian that enters last.
+"""Samplers as tables: each step adds up multiples of the state, of the denoiser's answers and, last, of fresh noise.
 
 One step from level k to level k + 1, with stages i = 1 … S at which the denoiser m̂ is asked:
 
