@@ -26,11 +26,8 @@ CLAIM = "denoiser/rare-bit-growth"
 
 def environment(**more):
     """This process's, with the toy study on the path, and nothing that decides on colour."""
-    kept = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "TTY_COMPATIBLE", "PYTHONUNBUFFERED")
-    }
+    dropped = {"NO_COLOR", "FORCE_COLOR", "TERM", "TTY_COMPATIBLE", "PYTHONUNBUFFERED"}
+    kept = {k: v for k, v in os.environ.items() if k not in dropped}
     return {**kept, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **more}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -90,17 +90,14 @@ def _read(name: str, step: Step) -> None:
     """Refuse what is no level, no tuple of stages or no real number in a step."""
     if not isinstance(step.stages, tuple) or not all(isinstance(stage, Stage) for stage in step.stages):
         refuse(f"{name}.stages", step.stages, "a tuple of Stage")
-    for where, level in (("start", step.start), ("stop", step.stop), *(("stages", each.level) for each in step.stages)):
+    for level in (step.start, step.stop, *(stage.level for stage in step.stages)):
         if not isinstance(level, Level):
-            refuse(f"{name}.{where}", level, "a Level, e.g. one of grid.levels")
-    for where, part in ((name, step), *((f"{name}.stages", each) for each in step.stages)):
-        lists = ("outputs", "history") if isinstance(part, Step) else ("outputs",)
-        for field_ in lists:
-            if not isinstance(getattr(part, field_), tuple | list):
-                refuse(f"{where}.{field_}", getattr(part, field_), "a tuple of numbers")
-        numbers = [part.state, *(value for field_ in lists for value in getattr(part, field_))]
-        for value in (*numbers, part.noise) if isinstance(part, Step) else numbers:
-            real(f"coefficient of {where}", value, "a finite real number")
+            refuse(f"level of {name}", level, "a Level, e.g. one of grid.levels")
+    lists = (step.outputs, step.history, *(stage.outputs for stage in step.stages))
+    if wrong := [values for values in lists if not isinstance(values, tuple | list)]:
+        refuse(f"coefficients of {name}", wrong[0], "a tuple of numbers")
+    for value in (step.state, step.noise, *(stage.state for stage in step.stages), *chain(*lists)):
+        real(f"coefficient of {name}", value, "a finite real number")
 
 
 @dataclass(frozen=True, eq=False)
