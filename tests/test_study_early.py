@@ -287,12 +287,12 @@ def test_bad_settings(change, message):
     ("arguments", "words"),
     [
         (["--start-time", "0.01"], "error: start-time = 0.01"),
-        (["--preset", "slow"], "invalid choice 'slow'"),
+        (["--preset", "slow"], "error: --preset = 'slow': expected one of quick, full"),
         (["--stop-time", "1e-3"], "--stop-time"),
     ],
 )
 def test_bad_command_line(arguments, words, monkeypatch, capsys):
-    """One line for a bad value, the parser's own message for a bad choice or name: before any work."""
+    """One line for a bad value, choice or name, before any work."""
     monkeypatch.setattr(sys, "argv", ["early_stopping", *arguments])
     with pytest.raises(SystemExit) as stop:
         study.command(early.main, early.Config, early.NAME, early.__doc__)
