@@ -7,7 +7,6 @@ is no matter of the grid.
 
 from __future__ import annotations
 
-import csv
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from verify import Grid, kl
 from verify.command import Command, Json, console, writable, write_json
 from verify.in_use import SCHEDULES, schedule
 from verify.loss_curve import LossCurve
-from verify.losses import LEVELS, LONGEST_LINE, read_losses
+from verify.losses import read_losses
 from verify.provenance import provenance
 
 NAME = "loss_adaptive"
@@ -84,61 +83,6 @@ def betas_of(name: str | None) -> np.ndarray | None:
         raise ArgumentError(f"betas = {name!r}: expected {', '.join(TABLES)} or a file of numbers; {why}") from error
 
 
-def header(path: Path) -> list[str]:
-    """The names in the first line of a CSV file; none where the file cannot be read as one, which `read_losses` tells.
-
-    Raises `ArgumentError` for a folder and for a file that may not be read.
-    """
-    if path.is_dir():
-        refuse("losses", str(path), "a CSV file, and not a folder")
-    try:
-        with path.open("rb") as file:
-            line = file.readline(LONGEST_LINE + 1).decode("utf-8-sig")
-        if len(line) > LONGEST_LINE:
-            return []
-        return [name.strip() for name in next(csv.reader([line], skipinitialspace=True), [])]
-    except OSError as error:
-        refuse("losses", str(path), f"a CSV file that exists and can be read ({error.strerror})")
-    except (UnicodeDecodeError, csv.Error):
-        return []
-
-
-def check_columns(names: list[str], config: Config) -> None:
-    """Refuse columns of which no losses can be read, with what to do about it, and an option that they need."""
-    way = _way_out(names)
-    if names and way:
-        found = ", ".join(name or repr(name) for name in names)
-        wanted = f"one of {', '.join(LEVELS)}, and loss, and stderr if known"
-        raise ArgumentError(f"losses: line 1: columns {found}: expected {wanted}; {way}")
-    needed = "column sigma" if "sigma" in names else "prediction score" if config.prediction == "score" else ""
-    if needed and config.process is None:
-        raise ArgumentError(f"--process = None: expected --process vp, ve or flow, whose σ the {needed} is about")
-    if "timestep" in names and config.betas is None:
-        raise ArgumentError(
-            f"--betas = None: expected --betas {', '.join(TABLES)} or FILE, the β table that the column timestep counts in"
-        )
-
-
-def _way_out(names: list[str]) -> str:
-    """What to do about such columns; nothing where they are well."""
-    levels = [name for name in names if name in LEVELS]
-    other = [name for name in names if name not in (*LEVELS, "loss", "stderr")]
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        return "separate columns by commas"
-    if "" in other or any(name.startswith("Unnamed:") for name in other):
-        place = "first column" if other[0] == names[0] else "column after " + names[max(names.index(other[0]) - 1, 0)]
-        return f"the {place} has no name: to_csv(index=False) of pandas writes none"
-    if len(levels) > 1:
-        return f"remove all but one of: {', '.join(levels)}"
-    if "loss" not in names:
-        near = [name for name in other if "loss" in name.lower() or "mse" in name.lower()]
-        return f"rename {near[0]} to loss" if near else "name the losses loss"
-    if not levels:
-        near = [match for name in other for match in difflib.get_close_matches(name.lower(), LEVELS, n=1, cutoff=0.5)]
-        return f"did you mean {near[0]!r}?" if near else "name the noise levels by what they are"
-    return f"remove: {', '.join(other)}" if other else ""
-
-
 def compared(curve: LossCurve, steps: int, window: tuple[float, float]) -> list[dict]:
     """Every schedule's grid with its predicted path KL, in the rows that the schedules' figure draws."""
     rows = []
@@ -165,7 +109,6 @@ def main(config: Config) -> None:
     writable("json", config.json)
     if config.low is not None and config.high is not None and config.low >= config.high:
         raise ArgumentError(f"--low = {config.low:g}: expected --low < --high, which is {config.high:g}")
-    check_columns(header(config.losses), config)
     curve = LossCurve(
         read_losses(
             config.losses,

@@ -67,6 +67,10 @@ def claim(name, status="supported", margin=0.5, **more):
     return {**entry, **more}
 
 
+LONG = " = ".join([r"\frac{a + b}{c}"] * 40)
+"""A formula wider than any page."""
+
+
 def ledger():
     """Claims with every verdict."""
     several = part(row(margin=0.7), row(1.3, status="refuted", margin=-2.0), row(1.1, status="undecided", margin=0.0))
@@ -75,7 +79,9 @@ def ledger():
         claim(
             "beta/rate", "refuted", -2.0, rung="marginal", reference="none needed", source="arXiv 2508.16306, Lemma A.4"
         ),
-        claim("gamma/question", "open", 0.1, rung="chain", reference="reverse chain", study=None, figures=[]),
+        claim(
+            "gamma/question", "open", 0.1, rung="chain", reference="reverse chain", study=None, figures=[], formula=LONG
+        ),
         claim("delta/several", "undecided", 0.0, source="derived here", formula=r"\frac{", families=["heavy tails"]),
         claim("epsilon/fault", margin=12345.0, fault="its control passes", expected="refuted"),
     ]

@@ -15,7 +15,7 @@ from verify.claims.claim import judge
 from verify.claims.denoiser_bounds import pair_sum
 from verify.claims.denoiser_entropy import growth, limit_constant, rare
 from verify.claims.denoiser_equalities import i_mmse, mmse_gap, tempered
-from verify.claims.denoiser_latent import shared_width
+from verify.claims.denoiser_latent import length, shared_width
 from verify.claims.denoiser_limits import density_limit, limit_in_steps
 from verify.claims.mutate import off, thinned
 from verify.claims.transitions import transition_divergence
@@ -132,3 +132,27 @@ def test_the_limit_notices_another_sampler():
 @pytest.mark.slow
 def test_half_the_area_is_the_entropy_of_the_digits():
     assert judge(i_mmse(True, 0.05)).status == "supported"
+
+
+def length_by_quadrature(width, low, high):
+    """∫ √E Var[X given y]² dγ of 0.7 N(0, width) + 0.3 N(2, width): sums over y and over log γ, no curve."""
+    weights, centres = np.array([0.7, 0.3]), np.array([0.0, 2.0])
+    log_snr, z = np.linspace(np.log(low), np.log(high), 2001), np.linspace(-9.0, 9.0, 721)
+    normal = np.exp(-0.5 * z**2) * (z[1] - z[0]) / np.sqrt(2.0 * np.pi)
+    roots = []
+    for snr in np.exp(log_snr):
+        grow = 1.0 + snr * width
+        y = np.sqrt(snr) * centres + np.sqrt(grow) * z[:, None]  # a column for the component that it is drawn from
+        odds = np.log(weights[1] / weights[0]) + 2.0 * np.sqrt(snr) * (y - np.sqrt(snr)) / grow
+        second = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0)))
+        variance = width / grow + 4.0 * second * (1.0 - second) / grow**2
+        roots.append(np.sqrt(normal @ (variance**2 @ weights)) * snr)
+    return float(np.trapezoid(roots, log_snr))
+
+
+def test_the_length_of_two_components_by_quadrature():
+    """S ÷ (√d Λ + S_C) at d = 1, and the same without the widths for S_C."""
+    row = next(row for row in length(False, 0.0) if row.family == "two components")
+    bound = math.log((1.0 + 1e4 * 0.09) / (1.0 + 1e-2 * 0.09)) + length_by_quadrature(0.0, 1e-9, 1e3)
+    assert float(row.measured.value) == pytest.approx(length_by_quadrature(0.09, 1e-2, 1e4) / bound, rel=1e-5)
+    assert row.status == "supported"

@@ -185,11 +185,10 @@ class TestLosses:
     """Wrong tables and options of loss-adaptive, each with what to do about it."""
 
     TABLES: ClassVar = {
-        "snr,loss": "",
-        "sigma,loss": "--process = None: expected --process vp, ve or flow, whose σ the column sigma is about",
-        "timestep,loss": "--betas = None: expected --betas linear, scaled_linear or FILE",
+        "sigma,loss": r"process = None: expected one of vp, ve, flow for the column sigma \(--process as an option\)",
+        "timestep,loss": r"betas = None: expected the β table of the timesteps \(--betas as an option\)",
         "snr,loss,epoch": "stderr if known; remove: epoch",
-        ",snr,loss": "columns '', snr, loss: .*; the first column has no name: to_csv\\(index=False\\)",
+        ",snr,loss": "columns '', snr, loss: .*; a column has no name \\(the first\\): to_csv\\(index=False\\)",
         "snr,sigma,loss": "remove all but one of: snr, sigma",
         "snr;loss": "separate columns by commas",
         "snr,train_loss": "rename train_loss to loss",
@@ -202,10 +201,6 @@ class TestLosses:
         mark = ";" if ";" in names else ","
         file.write_text(f"{names}\n" + "".join(f"{mark.join(['0.5'] * len(names.split(mark)))}\n" for _ in SNR))
         config = loss_adaptive.Config(file, "x0", "sum")
-        found = loss_adaptive.header(file)
-        if not self.TABLES[names]:
-            loss_adaptive.check_columns(found, config)
-            return
         with pytest.raises(ArgumentError, match=self.TABLES[names]):
             loss_adaptive.main(config)
 
@@ -215,9 +210,9 @@ class TestLosses:
         config = loss_adaptive.Config(Path("losses.csv"), "x0", "sum")
         with pytest.raises(ArgumentError, match=r"--low = 10: expected --low < --high, which is 1$"):
             loss_adaptive.main(dataclasses.replace(config, low=10.0, high=1.0))
-        with pytest.raises(ArgumentError, match=r"^losses = '\.': expected a CSV file, and not a folder$"):
+        with pytest.raises(ArgumentError, match=r"^losses = '\.': expected a CSV file: Is a directory$"):
             loss_adaptive.main(dataclasses.replace(config, losses=Path()))
-        with pytest.raises(ArgumentError, match="whose σ the prediction score is about"):
+        with pytest.raises(ArgumentError, match=r"for prediction=.score. \(--process as an option\)"):
             loss_adaptive.main(dataclasses.replace(config, prediction="score"))
         with pytest.raises(ArgumentError, match=r"or a file of numbers; did you mean 'linear'\?$"):
             loss_adaptive.betas_of("liner")

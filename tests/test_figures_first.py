@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import picture
 import pytest
 from layout import clashes, texts
@@ -50,6 +51,14 @@ def test_the_committed_pictures_are_those_of_the_rows(front, tmp_path):
         line.set_color("#F0E442")
         line.set_linewidth(3.0)
     assert distance() > picture.ALIKE
+
+
+def test_slopes_of_entropy_are_over_a_factor_of_two():
+    """The nearest law before the last with H at least twice or half; the first where there is none."""
+    laws = pd.DataFrame({"entropy": [1.0, 2.0, 3.0, 5.9, 6.0], "size": range(5)})
+    assert list(entropy_scaling._over_a_factor_of_two(laws)["size"]) == [2, 4]
+    assert list(entropy_scaling._over_a_factor_of_two(laws.assign(entropy=[8.0, 3.0, 2.0, 1.5, 1.0]))["size"]) == [2, 4]
+    assert list(entropy_scaling._over_a_factor_of_two(laws.assign(entropy=[5.0, 5.5, 5.7, 5.8, 6.0]))["size"]) == [0, 4]
 
 
 @pytest.mark.parametrize("front", ["early_stopping"], indirect=True)

@@ -56,6 +56,8 @@ def test_the_ledger_filters_and_the_address_keeps_it(page):
         page(f"#ledger.{name}={value}")
         assert shown(browser, "ledger") == wanted
         assert selected(browser, f'[data-filters="ledger"] [name="{name}"]') == value
+    page("#ledger.verdict=bogus&ledger.rung=chain")
+    assert shown(browser, "ledger") == ["gamma/question"]
     page("#ledger.q=nowhere")
     assert shown(browser, "ledger") == []
     assert find(browser, '[data-none="ledger"]').is_displayed()

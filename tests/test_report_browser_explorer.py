@@ -87,6 +87,15 @@ def test_a_forged_address_is_harmless(page, place):
     assert find(browser, '#choice [name="target"]').get_attribute("value") == "curved mixture"
 
 
+def test_what_an_address_asks_for_in_vain_is_told(page):
+    browser = page("#at=explorer&x.target=nowhere&x.rung=zzz&x.schedule=qqq&x.sampler=ddpm,nobody,ddpm&x.to=Infinity")
+    (found,) = drawn(browser, ["ddpm"])
+    assert found["x"] == [4, 8, 16, 32, 64]
+    told = find(browser, "#fallback").text
+    for words in ("nowhere: no such law", "zzz: no such rung", "qqq: no such schedule", "no such sampler: nobody"):
+        assert words in told
+
+
 # ---- looks -----------------------------------------------------------------------------------------------
 
 CONTRAST = """
@@ -140,9 +149,9 @@ def test_the_chart_follows_the_colours(page):
     browser.execute_script("localStorage.removeItem('truerate-theme')")
 
 
-@pytest.mark.parametrize("width", [320, 375, 768, 1920])
+@pytest.mark.parametrize("width", [320, 375, 768, 820, 1920])
 def test_no_width_scrolls_sideways(page, width):
-    browser = page("#at=explorer&ledger.open=claim-alpha-equality,claim-beta-rate", width=width, height=812)
+    browser = page("#at=explorer&ledger.open=claim-beta-rate,claim-gamma-question", width=width, height=812)
     drawn(browser, ["ddpm", "ddim", "heun"])
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width

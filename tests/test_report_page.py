@@ -97,7 +97,7 @@ def test_the_page_holds_every_claim_with_formula_rows_and_provenance(page):
     assert [
         value for value in found.all("id") if re.fullmatch(r"claim-[a-z-]+", value) and not value.endswith("-more")
     ] == [f"claim-{slug(claim['id'])}" for claim in inputs.ledger()["claims"]]
-    assert sum(tag == "math" for tag, _ in found.tags) == 2  # a claim's and a symbol; the others cannot be converted
+    assert sum(tag == "math" for tag, _ in found.tags) == 3  # two claims' and a symbol; the others cannot be converted
     assert "<dd>signal-to-noise ratio, snr</dd>" in page
     assert "no formula" not in page
     assert "python -m verify beta/rate" in page

@@ -16,6 +16,7 @@ nothing here is guessed.
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _records(path: str | Path) -> dict[str, list[Any]]:
     except FileNotFoundError:
         refuse("losses", str(path), "a CSV file that exists")
     except (OSError, UnicodeDecodeError) as error:
-        wrong(error)
+        wrong(getattr(error, "strerror", None) or error)
     records: list[list[Any]] = []
     for number, line in enumerate(StringIO(text, newline=None), 1):
         if number > MOST_LINES or len(line) > LONGEST_LINE:
@@ -194,16 +195,36 @@ def _column(name: str, column: Any) -> np.ndarray:
 
 def _level_column(table: pd.DataFrame, first: tuple[str, int]) -> str:
     names = [str(name) for name in table.columns]
-    kinds = [name for name in names if name in LEVELS]
-    unknown = [name for name in names if name not in (*LEVELS, "loss", "stderr")]
-    if len(kinds) != 1 or names.count("loss") != 1 or unknown or len(set(names)) != len(names):
+    way = _way_out(names)
+    if way or len(set(names)) != len(names):
         where = "line 1: " if first[0] == "line" else ""
-        raise ArgumentError(
-            f"losses: {where}columns {', '.join(names)}: expected one of {', '.join(LEVELS)}, and loss, and stderr if known"
+        found, wanted = (
+            ", ".join(name or repr(name) for name in names),
+            f"one of {', '.join(LEVELS)}, and loss, and stderr",
         )
+        raise ArgumentError(f"losses: {where}columns {found}: expected {wanted} if known; {way or 'every name once'}")
     if len(table) < LEAST:
         refuse("losses", len(table), f"at least {LEAST} levels")
-    return kinds[0]
+    return next(name for name in names if name in LEVELS)
+
+
+def _way_out(names: list[str]) -> str:
+    """What to do about such columns; nothing where they are well."""
+    levels = [name for name in names if name in LEVELS]
+    other = [name for name in names if name not in (*LEVELS, "loss", "stderr")]
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        return "separate columns by commas"
+    if "" in other or any(name.startswith("Unnamed:") for name in other):
+        return f"a column has no name{' (the first)' if names[0] in other else ''}: to_csv(index=False) of pandas writes none"
+    if len(levels) > 1:
+        return f"remove all but one of: {', '.join(levels)}"
+    if "loss" not in names:
+        near = [name for name in other if "loss" in name.lower() or "mse" in name.lower()]
+        return f"rename {near[0]} to loss" if near else "name the losses loss"
+    if not levels:
+        near = [match for name in other for match in difflib.get_close_matches(name.lower(), LEVELS, n=1, cutoff=0.5)]
+        return f"did you mean {near[0]!r}?" if near else "name the noise levels by what they are"
+    return f"remove: {', '.join(other)}" if other else ""
 
 
 def _numbers(name: str, column: pd.Series, lines: list[str]) -> np.ndarray:
@@ -225,7 +246,11 @@ def _snr(kind: str, values: np.ndarray, lines: list[str], process: str | None, b
     elif kind == "sigma" and _process("the column sigma", process).name != "ve":
         high, expected = 1.0, f"a number strictly between 0 and 1, σ of the process {process!r}"
     elif kind == "timestep":
-        table = snr_of_betas(betas) if betas is not None else refuse("betas", None, "the β table of the timesteps")
+        table = (
+            snr_of_betas(betas)
+            if betas is not None
+            else refuse("betas", None, "the β table of the timesteps (--betas as an option)")
+        )
         low, high, expected = -1.0, float(len(table)), f"a whole number from 0 to {len(table) - 1}"
     for line, value in zip(lines, values, strict=True):
         if not low < value < high or (kind == "timestep" and value != int(value)):
@@ -279,7 +304,9 @@ def _weight(weighting: Weighting, snr: np.ndarray, dim: int | None) -> np.ndarra
 
 def _process(what: str, name: str | None):  # noqa: ANN202
     if name is None:
-        raise ArgumentError(f"process = None: expected one of {', '.join(PROCESSES)} for {what}")
+        raise ArgumentError(
+            f"process = None: expected one of {', '.join(PROCESSES)} for {what} (--process as an option)"
+        )
     return PROCESSES[name]
 
 
