@@ -31,15 +31,19 @@ def refuse(name: str, value: object, expected: str) -> NoReturn:
     raise ArgumentError(f"{name} = {shown if len(shown) <= 120 else shown[:117] + '...'}: expected {expected}")
 
 
-def integer(name: str, value: object, minimum: int) -> int:
-    """An integer no smaller than `minimum`."""
+def integer(name: str, value: object, minimum: int, maximum: float = math.inf) -> int:
+    """An integer from `minimum` to `maximum`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
         refuse(name, value, f"an integer >= {minimum}")
+    if value > maximum:
+        refuse(name, value, f"an integer of at most {maximum:,}")
     return int(value)
 
 
 def real(name: str, value: object, expected: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite float with low < value < high (`expected` words the interval)."""
+    """A finite float with low < value < high (`expected` words the interval); text that reads like one is none."""
+    if isinstance(value, str | bytes):
+        refuse(name, value, expected)
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -138,6 +138,8 @@ class Curve(ABC):
         return StepIntegrals(nodes_snr, nodes_snr * w, step, slope, mmse, starts)
 
     def _estimate(self, rows, snr: float | np.ndarray) -> Estimate:  # noqa: ANN001
+        if isinstance(snr, str):
+            refuse("snr", snr, "numbers >= 0")
         try:
             values = np.asarray(snr, dtype=np.float64)
         except (TypeError, ValueError):

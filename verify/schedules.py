@@ -14,6 +14,9 @@ import numpy as np
 from targets.arguments import ascending, integer, real, refuse
 from targets.channel import PROCESSES
 
+MOST_STEPS = 10_000_000
+"""Steps of a grid: an array over them takes 80 MB, and a table has a dozen."""
+
 
 class Schedules(ABC):
     """Builders of grids; `Grid` says what a grid is."""
@@ -74,7 +77,7 @@ class Schedules(ABC):
     @classmethod
     def from_betas(cls, steps: int, *, betas: np.ndarray, process: str = "vp") -> Self:
         """K + 1 of the levels of a DDPM β table, equally spaced in its index: ᾱ_n = Π_{i≤n} (1 − β_i), γ = ᾱ/(1 − ᾱ)."""
-        steps, levels = integer("steps", steps, 1), snr_of_betas(betas)
+        steps, levels = integer("steps", steps, 1, MOST_STEPS), snr_of_betas(betas)
         if steps >= len(levels):
             refuse("steps", steps, f"fewer than the {len(levels)} levels of the table")
         chosen = np.round(np.linspace(len(levels) - 1, 0, steps + 1)).astype(int)
@@ -155,7 +158,7 @@ class Schedules(ABC):
 
 def window(steps: int, snr: tuple[float, float]) -> tuple[int, float, float]:
     """(K, γ_0, γ_K), checked."""
-    steps = integer("steps", steps, 1)
+    steps = integer("steps", steps, 1, MOST_STEPS)
     ends = ascending("snr", snr)
     if len(ends) != 2:
         refuse("snr", snr, "two values, (low, high)")
@@ -163,7 +166,7 @@ def window(steps: int, snr: tuple[float, float]) -> tuple[int, float, float]:
 
 
 def _times(steps: int, ou_time: tuple[float, float]) -> tuple[int, float, float]:
-    steps = integer("steps", steps, 1)
+    steps = integer("steps", steps, 1, MOST_STEPS)
     start, stop = (real("ou_time", t, "two finite times > 0, the larger first", low=0.0) for t in ou_time)
     if not start > stop:
         refuse("ou_time", ou_time, "two times > 0, the larger (noisier) first")
